@@ -89,13 +89,13 @@ class TransactionColumns:
 
     def take(self, rows: npt.NDArray[np.intp] | Bool) -> TransactionColumns:
         """Return the transactions at `rows`, in that order."""
-        return TransactionColumns(
-            **{
-                name: value if name == "attribute_names" else value.take(rows) if hasattr(value, "bytes_at") else value[rows]
-                for name in self.__slots__
-                for value in (getattr(self, name),)
-            }
-        )
+        taken = {
+            name: value.take(rows) if isinstance(value, StringColumn) else value[rows]
+            for name in self.__slots__
+            if name != "attribute_names"
+            for value in (getattr(self, name),)
+        }
+        return TransactionColumns(**taken, attribute_names=self.attribute_names)
 
 
 @dataclass(frozen=True, slots=True)
