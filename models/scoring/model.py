@@ -1,0 +1,194 @@
+"""The scoring model: ONNX graphs in, calibrated fraud probabilities out, as the model's card says.
+
+A model is a directory:
+
+- `card.json`, the card (below);
+- one `.onnx` file per part: input `features` float32 (n, F), output `fraud_probability` float32 (n,) or (n, 1);
+- `trees.npz`, the tree part's nodes for contributions (`models.scoring.attribution.Trees`).
+
+The card's keys that scoring reads:
+
+- `name`, `version`, `feature_set`: what a decision names; `features`: the F names in the graphs' order;
+- `files`: SHA-256 (hexadecimal) by file name, for every file but the card;
+- `combination`: `{"gbm": a, "mlp": b, "intercept": c}`, giving score = sigmoid(a logit(gbm) + b logit(mlp) + c), where
+  each key but `intercept` names the `.onnx` file of a part;
+- `thresholds`: `{"review": r, "decline": d}`, scores from which a transaction is reviewed or declined;
+- `usual_values`: median over legitimate training transactions by feature (null or absent: there is none).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numba import njit
+
+from models.scoring.attribution import Trees
+from models.scoring.errors import ModelError
+from schemas.columns import F32, F64
+
+TREE_PART = "gbm"
+"""The part whose trees explain the score; the other parts' shares are not attributed."""
+
+_PROBABILITY_FLOOR = 1e-7  # about float32's resolution next to 1: log-odds stay within +-16.1
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Scores from which a transaction is reviewed and declined."""
+
+    review: float
+    decline: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.review <= self.decline:
+            raise ModelError(
+                f"thresholds must satisfy 0 < review <= decline, found review {self.review} and decline {self.decline}"
+            )
+
+
+class ScoringModel:
+    """A loaded model: `predict` for scores, `contributions` for reasons. Use `ScoringModel.load`."""
+
+    def __init__(
+        self,
+        card: dict[str, Any],
+        card_sha256: str,
+        sessions: dict[str, onnxruntime.InferenceSession],
+        trees: Trees,
+    ) -> None:
+        self.card = card
+        self.card_sha256 = card_sha256
+        self.name: str = card["name"]
+        self.version: str = card["version"]
+        self.feature_set: str = card["feature_set"]
+        self.feature_names: tuple[str, ...] = tuple(card["features"])
+        self.thresholds = Thresholds(float(card["thresholds"]["review"]), float(card["thresholds"]["decline"]))
+        usual = card.get("usual_values", {})
+        self.usual_values: F32 = np.array(
+            [np.nan if usual.get(name) is None else usual[name] for name in self.feature_names], np.float32
+        )
+        combination = card["combination"]
+        self._intercept = float(combination["intercept"])
+        self._parts = [(sessions[name], float(combination[name])) for name in sessions]
+        self._tree_weight = float(combination[TREE_PART])
+        self._trees = trees
+
+    @classmethod
+    def load(cls, directory: Path) -> ScoringModel:
+        """Read a model directory, check every file's SHA-256, and run each graph once.
+
+        Raises
+        ------
+        ModelError
+            Where a file is missing or altered, or the card and the graphs disagree.
+        """
+        card_path = directory / "card.json"
+        try:
+            card_bytes = card_path.read_bytes()
+            card = json.loads(card_bytes)
+        except FileNotFoundError:
+            raise ModelError(f"{card_path}: no such file; `make models` builds the model directory") from None
+        except ValueError as error:
+            raise ModelError(f"{card_path}: not JSON ({error})") from error
+        for key in ("name", "version", "feature_set", "features", "files", "combination", "thresholds"):
+            if key not in card:
+                raise ModelError(f"{card_path}: the key {key!r} is missing")
+        contents = {name: _checked_bytes(directory / name, sha256) for name, sha256 in card["files"].items()}
+        parts = [name for name in card["combination"] if name != "intercept"]
+        for name in (*(f"{part}.onnx" for part in parts), "trees.npz"):
+            if name not in contents:
+                raise ModelError(f"{card_path}: `files` has no SHA-256 for {name}, which the combination needs")
+        if TREE_PART not in parts or "intercept" not in card["combination"]:
+            raise ModelError(f"{card_path}: `combination` needs {TREE_PART!r} and 'intercept', found {parts}")
+        sessions = {part: _session(contents[f"{part}.onnx"]) for part in parts}
+        trees = Trees.load(directory / "trees.npz", len(card["features"]))
+        model = cls(card, hashlib.sha256(card_bytes).hexdigest(), sessions, trees)
+        model._warm_up(directory)
+        return model
+
+    def predict(self, X: F32) -> F32:
+        """Score transactions.
+
+        Parameters
+        ----------
+        X
+            (n, F) feature values in the order of `feature_names`; NaN is missing.
+
+        Returns
+        -------
+        (n,) calibrated probability that the transaction is fraud or laundering; a row's score does not depend on the
+        other rows.
+        """
+        if len(X) == 0:
+            return np.zeros(0, np.float32)
+        X = np.ascontiguousarray(X, np.float32)
+        log_odds = np.full(len(X), self._intercept)
+        for session, weight in self._parts:
+            probability = session.run(["fraud_probability"], {"features": X})[0]
+            _add_log_odds(log_odds, probability.reshape(-1), weight, _PROBABILITY_FLOOR)
+        return _sigmoid(log_odds)
+
+    def contributions(self, X: F32) -> F32:
+        """Attribute the score's log-odds to the features: (m, F), positive where a feature raises the score.
+
+        Only the tree part's share is attributed. Costs one walk of every tree per row: for alerts, not for every row.
+        """
+        return (self._trees.contributions(X) * self._tree_weight).astype(np.float32)
+
+    def _warm_up(self, directory: Path) -> None:
+        X = np.full((2, len(self.feature_names)), np.nan, np.float32)
+        try:
+            scores = self.predict(X)
+        except Exception as error:  # ONNX Runtime raises classes of its own, derived from Exception only
+            raise ModelError(
+                f"{directory}: the graphs do not take float32 `features` of {len(self.feature_names)} columns and give "
+                f"`fraud_probability`: {error}"
+            ) from error
+        if not bool(np.all(np.isfinite(scores))):
+            raise ModelError(f"{directory}: the score of a transaction with all features missing is not finite")
+        self.contributions(X)
+
+
+def _checked_bytes(path: Path, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: named by the card but not there; `make models` builds it") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ModelError(f"{path}: SHA-256 is {found}, the card says {sha256}; restore the file or rebuild the model")
+    return content
+
+
+def _session(graph: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # One thread: jobs scale by task slots, and sums keep their order.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises classes of its own, derived from Exception only
+        raise ModelError(f"the ONNX graph cannot be loaded: {error}") from error
+
+
+@njit(cache=True, nogil=True)
+def _add_log_odds(log_odds: F64, probability: F32, weight: float, floor: float) -> None:
+    for row in range(len(log_odds)):
+        p = min(max(np.float64(probability[row]), floor), 1.0 - floor)
+        log_odds[row] += weight * np.log(p / (1.0 - p))
+
+
+@njit(cache=True, nogil=True)
+def _sigmoid(log_odds: F64) -> F32:
+    out = np.empty(len(log_odds), np.float32)
+    for row in range(len(log_odds)):
+        out[row] = 1.0 / (1.0 + np.exp(-log_odds[row]))
+    return out
