@@ -1,7 +1,8 @@
 """Avro's binary encoding for compiled code: varints, strings and bounds.
 
-A function that reads returns the position after what it read, or a negative number: minus one of the errors below.
-Nothing is read at or beyond `end`, whatever the bytes say.
+A function that reads takes the address of a buffer, the position in it and the end of the record; it returns the
+position after what it read, or a negative number: minus one of the errors below. Nothing is read at or beyond `end`,
+whatever the bytes say.
 
 References
 ----------
@@ -12,6 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+
+from schemas.memory import load_u8, load_u64
+
+_HIGH_BITS = np.uint64(0x8080808080808080)
 
 TRUNCATED = 1
 VARINT_TOO_LONG = 2
@@ -43,35 +48,50 @@ ERROR_TEXTS = {
 
 
 @njit(cache=True, nogil=True)
-def read_long(buffer, at, end):  # type: ignore[no-untyped-def]
+def read_long(address, at, end):  # type: ignore[no-untyped-def]
     """Return (value, position after it or minus an error)."""
-    accumulated = np.uint64(0)
-    shift = np.uint64(0)
+    if at >= end:
+        return np.int64(0), np.int64(-TRUNCATED)
+    byte = load_u8(address, at)
+    at += 1
+    if byte < np.uint64(0x80):  # most lengths, branches and enums take one byte
+        return np.int64(byte >> np.uint64(1)) ^ -np.int64(byte & np.uint64(1)), at
+    accumulated = byte & np.uint64(0x7F)
+    shift = np.uint64(7)
     while at < end:
-        byte = np.uint64(buffer[np.uint64(at)])
+        byte = load_u8(address, at)
         at += 1
         # The tenth byte carries bit 63 alone.
         if shift == np.uint64(63) and byte > np.uint64(1):
-            return np.int64(0), -VARINT_TOO_LONG
+            return np.int64(0), np.int64(-VARINT_TOO_LONG)
         accumulated |= (byte & np.uint64(0x7F)) << shift
         if byte < np.uint64(0x80):
             return np.int64(accumulated >> np.uint64(1)) ^ -np.int64(accumulated & np.uint64(1)), at
         shift += np.uint64(7)
-    return np.int64(0), -TRUNCATED
+    return np.int64(0), np.int64(-TRUNCATED)
 
 
 @njit(cache=True, nogil=True)
-def is_utf8(buffer, start, end):  # type: ignore[no-untyped-def]
-    """Tell whether `buffer[start:end]` is well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF)."""
-    any_high = np.uint8(0)
-    for i in range(start, end):
-        any_high |= buffer[np.uint64(i)]
-    if any_high < 0x80:
-        return True
-    i = start
-    while i < end:
-        lead = buffer[np.uint64(i)]
-        i += 1
+def _is_ascii(address, at, end):  # type: ignore[no-untyped-def]
+    if end - at >= 8:
+        any_high = np.uint64(0)
+        while at < end - 8:
+            any_high |= load_u64(address, at)
+            at += 8
+        any_high |= load_u64(address, end - 8)  # the last word may overlap the one before
+        return any_high & _HIGH_BITS == np.uint64(0)
+    any_high = np.uint64(0)
+    while at < end:
+        any_high |= load_u8(address, at)
+        at += 1
+    return any_high < np.uint64(0x80)
+
+
+@njit(cache=True, nogil=True)
+def _is_utf8(address, at, end):  # type: ignore[no-untyped-def]
+    while at < end:
+        lead = load_u8(address, at)
+        at += 1
         if lead < 0x80:
             continue
         lowest, highest = 0x80, 0xBF  # bounds of the second byte, which rule out overlong forms and surrogates
@@ -91,29 +111,35 @@ def is_utf8(buffer, start, end):  # type: ignore[no-untyped-def]
                 highest = 0x8F
         else:
             return False
-        if i + more > end:
+        if at + more > end:
             return False
         for k in range(more):
-            byte = buffer[np.uint64(i + k)]
+            byte = load_u8(address, at + k)
             if byte < lowest or byte > highest:
                 return False
             lowest, highest = 0x80, 0xBF
-        i += more
+        at += more
     return True
 
 
 @njit(cache=True, nogil=True)
-def read_string(buffer, at, end):  # type: ignore[no-untyped-def]
+def is_utf8(address, at, end):  # type: ignore[no-untyped-def]
+    """Tell whether the bytes are well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF)."""
+    return _is_ascii(address, at, end) or _is_utf8(address, at, end)
+
+
+@njit(cache=True, nogil=True)
+def read_string(address, at, end):  # type: ignore[no-untyped-def]
     """Return (start, length, position after it or minus an error)."""
-    length, at = read_long(buffer, at, end)
+    length, at = read_long(address, at, end)
     if at < 0:
         return np.int64(0), np.int64(0), at
     if length < 0:
-        return np.int64(0), np.int64(0), -NEGATIVE_LENGTH
+        return np.int64(0), np.int64(0), np.int64(-NEGATIVE_LENGTH)
     if length > end - at:
-        return np.int64(0), np.int64(0), -BEYOND_END
-    if not is_utf8(buffer, at, at + length):
-        return np.int64(0), np.int64(0), -NOT_UTF8
+        return np.int64(0), np.int64(0), np.int64(-BEYOND_END)
+    if not is_utf8(address, at, at + length):
+        return np.int64(0), np.int64(0), np.int64(-NOT_UTF8)
     return at, length, at + length
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,7 @@ class TransactionColumns:
 
     def take(self, rows: npt.NDArray[np.intp] | Bool) -> TransactionColumns:
         """Return the transactions at `rows`, in that order."""
-        taken = {
+        taken: dict[str, Any] = {
             name: value.take(rows) if isinstance(value, StringColumn) else value[rows]
             for name in self.__slots__
             if name != "attribute_names"

@@ -14,6 +14,7 @@ from numba import njit
 
 from schemas.columns import U64, StringColumn
 from schemas.layout import dense_slices
+from schemas.memory import address_of, load_u8, load_u32, load_u64
 
 # Primes of the specification.
 _PRIME_1 = np.uint64(0x9E3779B185EBCA87)
@@ -28,30 +29,6 @@ def _rotate_left(value, bits):  # type: ignore[no-untyped-def]
     return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _read_u64(buffer, at):  # type: ignore[no-untyped-def]
-    i = np.uint64(at)  # an unsigned index spares numba's check for negative ones
-    word = np.uint64(buffer[i])
-    word |= np.uint64(buffer[i + np.uint64(1)]) << np.uint64(8)
-    word |= np.uint64(buffer[i + np.uint64(2)]) << np.uint64(16)
-    word |= np.uint64(buffer[i + np.uint64(3)]) << np.uint64(24)
-    word |= np.uint64(buffer[i + np.uint64(4)]) << np.uint64(32)
-    word |= np.uint64(buffer[i + np.uint64(5)]) << np.uint64(40)
-    word |= np.uint64(buffer[i + np.uint64(6)]) << np.uint64(48)
-    word |= np.uint64(buffer[i + np.uint64(7)]) << np.uint64(56)
-    return word
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _read_u32(buffer, at):  # type: ignore[no-untyped-def]
-    i = np.uint64(at)
-    word = np.uint64(buffer[i])
-    word |= np.uint64(buffer[i + np.uint64(1)]) << np.uint64(8)
-    word |= np.uint64(buffer[i + np.uint64(2)]) << np.uint64(16)
-    word |= np.uint64(buffer[i + np.uint64(3)]) << np.uint64(24)
-    return word
-
-
 @njit(cache=True, nogil=True)
 def _round(accumulator, word):  # type: ignore[no-untyped-def]
     return _rotate_left(accumulator + word * _PRIME_2, 31) * _PRIME_1
@@ -63,20 +40,20 @@ def _merge(accumulator, lane):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def xxh64(buffer, start, length, seed):  # type: ignore[no-untyped-def]
-    """Hash `buffer[start : start + length]`; `seed` is a uint64. Callable from other compiled code."""
-    at = start
-    end = start + length
+def xxh64_at(address, length, seed):  # type: ignore[no-untyped-def]
+    """Hash `length` bytes at an address; `seed` is a uint64. Callable from other compiled code."""
+    at = np.int64(0)
+    end = np.int64(length)
     if length >= 32:
         v1 = seed + _PRIME_1 + _PRIME_2
         v2 = seed + _PRIME_2
         v3 = seed
         v4 = seed - _PRIME_1
         while at <= end - 32:
-            v1 = _round(v1, _read_u64(buffer, at))
-            v2 = _round(v2, _read_u64(buffer, at + 8))
-            v3 = _round(v3, _read_u64(buffer, at + 16))
-            v4 = _round(v4, _read_u64(buffer, at + 24))
+            v1 = _round(v1, load_u64(address, at))
+            v2 = _round(v2, load_u64(address, at + 8))
+            v3 = _round(v3, load_u64(address, at + 16))
+            v4 = _round(v4, load_u64(address, at + 24))
             at += 32
         h = _rotate_left(v1, 1) + _rotate_left(v2, 7) + _rotate_left(v3, 12) + _rotate_left(v4, 18)
         h = _merge(h, v1)
@@ -87,13 +64,13 @@ def xxh64(buffer, start, length, seed):  # type: ignore[no-untyped-def]
         h = seed + _PRIME_5
     h += np.uint64(length)
     while at + 8 <= end:
-        h = _rotate_left(h ^ _round(np.uint64(0), _read_u64(buffer, at)), 27) * _PRIME_1 + _PRIME_4
+        h = _rotate_left(h ^ _round(np.uint64(0), load_u64(address, at)), 27) * _PRIME_1 + _PRIME_4
         at += 8
     if at + 4 <= end:
-        h = _rotate_left(h ^ (_read_u32(buffer, at) * _PRIME_1), 23) * _PRIME_2 + _PRIME_3
+        h = _rotate_left(h ^ (load_u32(address, at) * _PRIME_1), 23) * _PRIME_2 + _PRIME_3
         at += 4
     while at < end:
-        h = _rotate_left(h ^ (np.uint64(buffer[np.uint64(at)]) * _PRIME_5), 11) * _PRIME_1
+        h = _rotate_left(h ^ (load_u8(address, at) * _PRIME_5), 11) * _PRIME_1
         at += 1
     h = (h ^ (h >> np.uint64(33))) * _PRIME_2
     h = (h ^ (h >> np.uint64(29))) * _PRIME_3
@@ -101,9 +78,16 @@ def xxh64(buffer, start, length, seed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def xxh64(buffer, start, length, seed):  # type: ignore[no-untyped-def]
+    """Hash `buffer[start : start + length]`; `seed` is a uint64. Callable from other compiled code."""
+    return xxh64_at(address_of(buffer) + start, length, seed)
+
+
+@njit(cache=True, nogil=True)
 def _hash_slices(buffer, offsets, lengths, seed, out):  # type: ignore[no-untyped-def]
+    address = address_of(buffer)
     for i in range(len(offsets)):
-        out[i] = xxh64(buffer, offsets[i], np.int64(lengths[i]), seed) if lengths[i] >= 0 else np.uint64(0)
+        out[i] = xxh64_at(address + offsets[i], lengths[i], seed) if lengths[i] >= 0 else np.uint64(0)
 
 
 def hash_strings(column: StringColumn, seed: int = 0) -> U64:
