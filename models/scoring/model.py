@@ -132,7 +132,8 @@ class ScoringModel:
         for session, weight in self._parts:
             probability = session.run(["fraud_probability"], {"features": X})[0]
             _add_log_odds(log_odds, probability.reshape(-1), weight, _PROBABILITY_FLOOR)
-        return _sigmoid(log_odds)
+        score: F32 = _sigmoid(log_odds)
+        return score
 
     def contributions(self, X: F32) -> F32:
         """Attribute the score's log-odds to the features: (m, F), positive where a feature raises the score.
@@ -182,7 +183,7 @@ def _session(graph: bytes) -> onnxruntime.InferenceSession:
 @njit(cache=True, nogil=True)
 def _add_log_odds(log_odds: F64, probability: F32, weight: float, floor: float) -> None:
     for row in range(len(log_odds)):
-        p = min(max(np.float64(probability[row]), floor), 1.0 - floor)
+        p: float = min(max(float(probability[row]), floor), 1.0 - floor)
         log_odds[row] += weight * np.log(p / (1.0 - p))
 
 

@@ -58,7 +58,8 @@ def parse_expression(text: str, dtypes: dict[str, type[pl.DataType]]) -> tuple[p
 
     Examples
     --------
-    >>> _, columns = parse_expression("amount > 500 AND pair_is_new = 1", {"amount": pl.Float32, "pair_is_new": pl.Float32})
+    >>> dtypes = {"amount": pl.Float32, "pair_is_new": pl.Float32}
+    >>> _, columns = parse_expression("amount > 500 AND pair_is_new = 1", dtypes)
     >>> columns
     ('amount', 'pair_is_new')
     """
@@ -147,7 +148,7 @@ def _is_never_zero(node: Any) -> bool:
         tests_zero = body["predicate"] == {
             "BinaryExpr": {"left": body["falsy"], "op": "Eq", "right": {"Literal": {"Dyn": {"Int": 0}}}}
         }
-        return is_null and tests_zero
+        return bool(is_null and tests_zero)
     _, number = _tagged(_tagged(body)[1]) if kind == "Literal" else ("", {})
     return bool(number[0] if isinstance(number, list) else number)
 

@@ -92,9 +92,7 @@ def gbm_graph(booster: lightgbm.Booster) -> onnx.ModelProto:
     )
     probabilities = next(output.name for output in model.graph.output if "prob" in output.name)
     model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.int64), "fraud_class"))
-    model.graph.node.append(
-        helper.make_node("Gather", [probabilities, "fraud_class"], ["fraud_probability"], axis=1)
-    )
+    model.graph.node.append(helper.make_node("Gather", [probabilities, "fraud_class"], ["fraud_probability"], axis=1))
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info("fraud_probability", TensorProto.FLOAT, [None]))
     onnx.checker.check_model(model)

@@ -1,0 +1,296 @@
+"""The decision stage: features in, outcome, reasons and alerts out. Models, rules and typologies meet here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.features.catalogue import FEATURE_NAMES, FEATURE_SET, FEATURES
+from models.scoring.decision import decide, outcome_of_score
+from models.scoring.errors import ModelError
+from models.scoring.explain import alert_id_of, encode_explanation, reason_records
+from models.scoring.model import ScoringModel
+from models.scoring.reasons import Reason, ReasonBuilder, principal_reasons
+from models.scoring.rule_columns import RuleColumns
+from models.scoring.rules import Rule, RuleHits, RuleSet, default_rules
+from models.scoring.typologies import APPROVE, Typologies, TypologyScores
+from schemas.columns import F32, I64, U8, Bool, TransactionColumns
+from schemas.decisions import OUTCOMES
+
+MAX_REMEMBERED_EXPLANATIONS = 4_096
+"""Approved transactions share few explanations (which rules hit, what is warming): each is encoded once."""
+
+_Rows = npt.NDArray[np.intp]
+
+
+def rule_columns(attribute_names: tuple[str, ...] = ()) -> RuleColumns:
+    """Return the columns that rules may read: the catalogue's features and the transaction's fields."""
+    return RuleColumns(FEATURE_NAMES, tuple(feature.reach_ms for feature in FEATURES), attribute_names)
+
+
+def default_rule_set(attribute_names: tuple[str, ...] = ()) -> RuleSet:
+    """Compile the rules that are in force until the control topic changes them."""
+    return RuleSet.compile(default_rules(), rule_columns(attribute_names))
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Decisions on n transactions, with all that was found out on the way."""
+
+    outcome: U8  # (n,) 0 approve, 1 review, 2 decline
+    score: F32  # (n,)
+    typology_score: F32  # (n,) highest of any typology
+    explanation: Mapping[int, bytes]  # row -> Explanation in Avro binary, where it is not the default
+    default_explanation: bytes
+    reasons: Mapping[int, tuple[Reason, ...]]  # row -> principal reasons, for every row that is not approved
+    typologies: Mapping[int, tuple[str, ...]]  # row -> typologies that reached a threshold, for those rows
+    degraded: Mapping[int, tuple[str, ...]]  # row -> missing parts, for those rows
+    hits: RuleHits
+
+    @property
+    def alert_rows(self) -> _Rows:
+        """Rows that are not approved, in order."""
+        return np.flatnonzero(self.outcome != APPROVE)
+
+
+class Decider:
+    """Decides on batches with one model and one rule set. Stateless between batches; replace it to change either.
+
+    Parameters
+    ----------
+    model
+        None scores 0 and lets the rules decide alone, degraded `model`.
+    rules
+        Rules in force.
+    """
+
+    def __init__(self, model: ScoringModel | None, rules: RuleSet) -> None:
+        self.model = model
+        self.rules = rules
+        self.typologies = Typologies(rules.rules)
+        self._remembered: dict[tuple[bytes, bytes, tuple[str, ...]], bytes] = {}
+        if model is None:
+            return
+        unknown = sorted(set(model.feature_names) - set(FEATURE_NAMES))
+        if unknown:
+            raise ModelError(
+                f"model {model.name} {model.version} needs the feature {unknown[0]!r}, which catalogue {FEATURE_SET} "
+                f"does not have (the model was made for {model.feature_set}); train it again with `make models`"
+            )
+        # Unknown to the store is not the same as unused: the model may read fewer columns, in another order.
+        self._inputs: _Rows | None = None
+        if model.feature_names != FEATURE_NAMES:
+            self._inputs = np.array([FEATURE_NAMES.index(name) for name in model.feature_names], np.intp)
+        self._reasons = ReasonBuilder(model.feature_names, model.usual_values)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model for decisions; empty without one."""
+        return self.model.name if self.model else ""
+
+    @property
+    def model_version(self) -> str:
+        """Version of the model for decisions; empty without one."""
+        return self.model.version if self.model else ""
+
+    @property
+    def model_sha256(self) -> str:
+        """SHA-256 of the model's card; empty without a model."""
+        return self.model.card_sha256 if self.model else ""
+
+    def with_rules(self, rules: RuleSet) -> Decider:
+        """Return a decider with other rules."""
+        return Decider(self.model, rules)
+
+    def with_model(self, model: ScoringModel | None) -> Decider:
+        """Return a decider with another model."""
+        return Decider(model, self.rules)
+
+    def decide(
+        self,
+        columns: TransactionColumns,
+        X: F32,
+        history_ms: I64 | int,
+        degraded: tuple[str, ...] = (),
+        degraded_rows: Mapping[str, Bool] | None = None,
+    ) -> Decided:
+        """Decide on a batch.
+
+        Parameters
+        ----------
+        columns
+            n transactions.
+        X
+            (n, F) features in the catalogue's order; NaN is missing.
+        history_ms
+            How far back the stream's history reaches at each transaction: (n,) or one for all.
+        degraded
+            Parts that are missing for the whole batch, such as `reference`.
+        degraded_rows
+            Parts that are missing for some rows, such as `entities`: (n,) true where missing.
+
+        Notes
+        -----
+        A row's decision depends on its own columns alone, never on the batch it came in. Costs per batch some column
+        passes for the rules and the model's run; per row only where a rule hit or the outcome is not approve.
+        """
+        hits = self.rules.evaluate(self.rules.frame(columns, X), history_ms)
+        typology = self.typologies.score(hits.hits)
+        score, inputs, unscored = self._score(X)
+        missing = dict(degraded_rows or {})
+        if self.model is None:
+            degraded = (*degraded, "model")
+        elif bool(unscored.any()):
+            missing["model"] = unscored
+        degraded = (*degraded, *(f"rule:{rule_id}" for rule_id in hits.failed))
+        outcome = decide(score, self.model.thresholds if self.model else None, typology.outcome)
+        backgrounds = _Backgrounds(hits.warming, degraded, missing)
+        alerts = np.flatnonzero(outcome != APPROVE)
+        reasons = self._principal_reasons(alerts, outcome, score, typology, hits.hits, inputs)
+        return Decided(
+            outcome=outcome,
+            score=score,
+            typology_score=typology.highest,
+            explanation=self._explanations(hits, backgrounds, reasons),
+            default_explanation=self._explain(hits.hits.shape[1] * [False], *backgrounds.default),
+            reasons=reasons,
+            typologies={row: self._reached(typology, row) for row in alerts.tolist()},
+            degraded={row: backgrounds.of(row)[1] for row in alerts.tolist()},
+            hits=hits,
+        )
+
+    def _score(self, X: F32) -> tuple[F32, F32, Bool]:
+        if self.model is None:
+            return np.zeros(len(X), np.float32), X, np.zeros(len(X), np.bool_)
+        inputs = X if self._inputs is None else X[:, self._inputs]
+        score = self.model.predict(inputs)
+        unscored = ~np.isfinite(score)
+        return np.where(unscored, np.float32(0.0), score), inputs, unscored
+
+    def _principal_reasons(
+        self, alerts: _Rows, outcome: U8, score: F32, typology: TypologyScores, hits: Bool, inputs: F32
+    ) -> dict[int, tuple[Reason, ...]]:
+        if len(alerts) == 0:
+            return {}
+        reasons = {}
+        contributions = self.model.contributions(inputs[alerts]) if self.model else None
+        asked = (
+            outcome_of_score(score[alerts], self.model.thresholds) if self.model else np.zeros(len(alerts), np.uint8)
+        )
+        for i, row in enumerate(alerts.tolist()):
+            from_model: list[Reason] = []
+            if contributions is not None:
+                from_model = self._reasons.of_features(inputs[row], contributions[i])
+            deciding: list[Rule] = []
+            other: list[Rule] = []
+            for r in np.flatnonzero(hits[row]).tolist():
+                is_deciding = typology.outcomes[row, self.typologies.of_rule[r]] == outcome[row]
+                (deciding if is_deciding else other).append(self.rules.rules[r])
+            score_asks = bool(asked[i] == outcome[row])
+            reasons[row] = tuple(principal_reasons(from_model, deciding, other, score_asks))
+        return reasons
+
+    def _reached(self, typology: TypologyScores, row: int) -> tuple[str, ...]:
+        reached = np.flatnonzero(typology.outcomes[row] != APPROVE).tolist()
+        ordered = sorted(reached, key=lambda t: (-float(typology.scores[row, t]), self.typologies.names[t]))
+        return tuple(self.typologies.names[t] for t in ordered)
+
+    def _explanations(
+        self, hits: RuleHits, backgrounds: _Backgrounds, reasons: Mapping[int, tuple[Reason, ...]]
+    ) -> dict[int, bytes]:
+        speaks = hits.hits.any(axis=1) | backgrounds.differs
+        speaks[list(reasons)] = True
+        return {
+            row: self._explain(hits.hits[row], *backgrounds.of(row), reasons.get(row, ()))
+            for row in np.flatnonzero(speaks).tolist()
+        }
+
+    def _explain(
+        self, hit: Bool | list[bool], warming: Bool, degraded: tuple[str, ...], reasons: tuple[Reason, ...] = ()
+    ) -> bytes:
+        key = (np.packbits(hit).tobytes(), np.packbits(warming).tobytes(), degraded)
+        if not reasons and (known := self._remembered.get(key)) is not None:
+            return known
+        rules = self.rules.rules
+        explanation = encode_explanation(
+            reasons,
+            [rules[r] for r in np.flatnonzero(hit)],
+            [rules[r].rule_id for r in np.flatnonzero(warming)],
+            degraded,
+        )
+        if not reasons:
+            if len(self._remembered) >= MAX_REMEMBERED_EXPLANATIONS:
+                self._remembered.clear()
+            self._remembered[key] = explanation
+        return explanation
+
+    def alerts(
+        self, decided: Decided, columns: TransactionColumns, source_time_ms: I64, decision_time_ms: int
+    ) -> dict[int, dict[str, Any]]:
+        """Return the alert of every row that is not approved, as records of `alert.avsc`, by row.
+
+        Parameters
+        ----------
+        decided
+            What `decide` said of `columns`.
+        columns
+            The transactions.
+        source_time_ms
+            (n,) Kafka record timestamps of the transactions.
+        decision_time_ms
+            Wall clock of the decision, read by the caller.
+        """
+        alerts = {}
+        for row in decided.alert_rows.tolist():
+            transaction_id = columns.transaction_id.text_at(row) or ""
+            alerts[row] = {
+                "alert_id": alert_id_of(transaction_id),
+                "revision": 0,
+                "supersedes": None,
+                "transaction_id": transaction_id,
+                "account_id": columns.account_id.text_at(row) or "",
+                "counterparty_id": columns.counterparty_id.text_at(row) or "",
+                "event_time_ms": int(columns.event_time_ms[row]),
+                "source_time_ms": int(source_time_ms[row]),
+                "decision_time_ms": decision_time_ms,
+                "amount_minor": int(columns.amount_minor[row]),
+                "currency": columns.currency.text_at(row) or "",
+                "outcome": OUTCOMES[decided.outcome[row]],
+                "score": float(decided.score[row]),
+                "typology_score": float(decided.typology_score[row]),
+                "typologies": list(decided.typologies[row]),
+                "reasons": reason_records(decided.reasons[row]),
+                "degraded": list(decided.degraded[row]),
+                "model_name": self.model_name,
+                "model_version": self.model_version,
+                "rules_version": self.rules.version,
+            }
+        return alerts
+
+
+class _Backgrounds:
+    """What explanations say besides reasons and hits: per row what is warming and what is missing.
+
+    Nearly always the same for a whole batch; the first row's is taken as the default.
+    """
+
+    def __init__(self, warming: Bool, degraded: tuple[str, ...], missing: Mapping[str, Bool]) -> None:
+        self._warming = warming
+        self._degraded = degraded
+        self._missing = missing
+        self.differs: Bool = np.zeros(len(warming), np.bool_)
+        if len(warming):
+            self.differs |= (warming != warming[0]).any(axis=1)
+        for is_missing in missing.values():
+            self.differs |= is_missing
+        rules = warming.shape[1]
+        self.default = (warming[0] if len(warming) else np.zeros(rules, np.bool_), degraded)
+
+    def of(self, row: int) -> tuple[Bool, tuple[str, ...]]:
+        """Return which rules are warming at a row, and what is missing there."""
+        further = tuple(name for name, is_missing in self._missing.items() if is_missing[row])
+        return self._warming[row], (*self._degraded, *further)
