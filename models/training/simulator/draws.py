@@ -32,13 +32,16 @@ def mix(z: np.uint64) -> np.uint64:
     """Scramble 64 bits; a bijection, so different inputs give different outputs."""
     z = (z ^ (z >> _S30)) * _M1
     z = (z ^ (z >> _S27)) * _M2
-    return z ^ (z >> _S31)
+    mixed: np.uint64 = z ^ (z >> _S31)
+    return mixed
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def key(seed: np.uint64, a: int, b: int) -> np.uint64:
     """Return a seed for the pair (a, b)."""
-    return mix(mix(seed + _GOLDEN * np.uint64(a + 1)) + _GOLDEN * np.uint64(b + 1))
+    first: np.uint64 = mix(seed + _GOLDEN * np.uint64(a + 1))
+    second: np.uint64 = mix(first + _GOLDEN * np.uint64(b + 1))
+    return second
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -51,7 +54,8 @@ def fraction(bits: np.uint64) -> float:
 def unit(state: U64) -> float:
     """Draw from [0, 1)."""
     state[0] += _GOLDEN
-    return fraction(mix(state[0]))
+    drawn: float = fraction(mix(state[0]))
+    return drawn
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -64,11 +68,12 @@ def normal(state: U64) -> float:
 @numba.njit(cache=True, nogil=True)
 def poisson(state: U64, mean: float) -> int:
     """Draw a Poisson number (Knuth's product of uniforms; cost grows with the mean)."""
-    count = 0
+    count: int = 0
     while mean > 30.0:  # exp(-mean) must stay representable; Poisson numbers add up
         count += poisson_below_30(state, 30.0)
         mean -= 30.0
-    return count + poisson_below_30(state, mean)
+    count += poisson_below_30(state, mean)
+    return count
 
 
 @numba.njit(cache=True, nogil=True)

@@ -40,12 +40,7 @@ _LARGE_EUR = 1_500.0
 def draw_labels(delays: LabelDelays, rng: np.random.Generator, events: Events, first_sequence: int) -> Labels:
     """Return the labels that these events will ever get, ordered by the time they become known.
 
-    Parameters
-    ----------
-    events
-        Events in the order of the stream.
-    first_sequence
-        Position of the first of them in the stream.
+    `events` stand in the order of the stream; `first_sequence` is the position of the first of them in it.
     """
     n = len(events)
     pattern = events["pattern"]
@@ -55,13 +50,10 @@ def draw_labels(delays: LabelDelays, rng: np.random.Generator, events: Events, f
     rows = np.flatnonzero(source != _NONE)
     chosen = source[rows]
 
-    delay = np.where(
-        chosen == _CHARGEBACK, DAY_MS * _log_normal(rng, len(rows), delays.chargeback_median_days, delays.chargeback_spread),
-        np.where(
-            chosen == _ANALYST, HOUR_MS * _log_normal(rng, len(rows), delays.analyst_median_hours, delays.analyst_spread),
-            DAY_MS * _log_normal(rng, len(rows), delays.report_median_days, delays.report_spread),
-        ),
-    )  # fmt: skip
+    disputed = DAY_MS * _log_normal(rng, len(rows), delays.chargeback_median_days, delays.chargeback_spread)
+    analysed = HOUR_MS * _log_normal(rng, len(rows), delays.analyst_median_hours, delays.analyst_spread)
+    reported = DAY_MS * _log_normal(rng, len(rows), delays.report_median_days, delays.report_spread)
+    delay = np.where(chosen == _CHARGEBACK, disputed, np.where(chosen == _ANALYST, analysed, reported))
     labels = np.zeros(len(rows), LABEL)
     labels["event_time_ms"] = events["time_ms"][rows]
     labels["label_time_ms"] = labels["event_time_ms"] + delay.astype(np.int64) + 60_000

@@ -204,10 +204,7 @@ def device_at(account: I64, time_ms: I64) -> I64:
 def ordinary_events(config: SimulatorConfig, population: Population, number: int, start_ms: int) -> Events:
     """Return the spontaneous legitimate events of the slice that starts at `start_ms`, unordered.
 
-    Parameters
-    ----------
-    number
-        Number of the slice: what its random draws are seeded by.
+    `number` is the slice's own: what its random draws are seeded by.
     """
     p = population
     rhythm = slice_rhythm(start_ms, config.slice_ms // HOUR_MS)

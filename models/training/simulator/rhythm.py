@@ -15,7 +15,8 @@ def _bump(centre: float, width: float) -> F64:
     """Return a bell over the day that wraps at midnight."""
     distance = np.abs(_HOURS + 0.5 - centre)
     distance = np.minimum(distance, 24 - distance)
-    return np.exp(-0.5 * (distance / width) ** 2)
+    bell: F64 = np.exp(-0.5 * (distance / width) ** 2)
+    return bell
 
 
 def _week(day: F64, weekdays: tuple[float, ...]) -> F64:

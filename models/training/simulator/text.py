@@ -42,9 +42,10 @@ def _write_transaction_id(buffer: U8, at: int, bits: np.uint64) -> None:
 @numba.njit(cache=True, nogil=True, inline="always")
 def _write_entity(buffer: U8, at: int, code: int) -> int:
     kind = code // KIND
+    digits: int = _DIGITS[kind]
     buffer[at] = _LETTERS[kind]
-    _write_number(buffer, at + 1, code % KIND, _DIGITS[kind])
-    return 1 + _DIGITS[kind]
+    _write_number(buffer, at + 1, code % KIND, digits)
+    return 1 + digits
 
 
 @numba.njit(cache=True, nogil=True)

@@ -119,7 +119,8 @@ class World:
 
     def favourite_shops(self, rng: Rng, account: int, count: int) -> I64:
         """Draw among the shops that an account usually goes to."""
-        return self.population.favourites[account, rng.integers(0, FAVOURITE_SHOPS, count)].astype(np.int64)
+        drawn: I64 = self.population.favourites[account, rng.integers(0, FAVOURITE_SHOPS, count)].astype(np.int64)
+        return drawn
 
     def transfers(
         self, time_ms: Codes, originator: Codes, counterparty: Codes, eur: Amounts,
@@ -184,7 +185,8 @@ class World:
 
 def to_minor(eur: Amounts, currency: U8) -> I64:
     """Convert euros to minor units of currencies (indices); at least one."""
-    return np.maximum(1, np.rint(np.asarray(eur) * MINOR_PER_EUR[currency])).astype(np.int64)
+    minor: I64 = np.maximum(1, np.rint(np.asarray(eur) * MINOR_PER_EUR[currency])).astype(np.int64)
+    return minor
 
 
 def _or_all(some: I64, every: I64) -> I64:
