@@ -1,0 +1,402 @@
+"""The embedded stack: Kafka, Flink and Redis as child processes on free loopback ports, under one folder.
+
+``LocalStack(home)`` can be made by any process at any time: what runs is written in ``<home>/stack.json``, so that the
+process which stops the stack need not be the one that started it.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.local import processes
+from deploy.local.broker import Broker
+from deploy.local.errors import StackError
+from deploy.local.flink import REPOSITORY, FlinkCluster, FlinkMemory
+from deploy.local.jars import Jars, fetch_jars, say_nothing
+from deploy.local.processes import OwnedProcess
+from deploy.local.redis import RedisServer
+from deploy.local.submit import FlinkRest, submit_job
+from deploy.local.topics import create_topics
+
+logger = logging.getLogger(__name__)
+
+HOME = REPOSITORY / ".weir"
+STOP_SECONDS = 20.0  # the broker closes its logs in 1-2 s and Flink ends in 1 s; the rest is for a busy machine
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What to start, and how large.
+
+    Attributes
+    ----------
+    taskmanagers
+        Number of TaskManagers, each of one slot.
+    with_kafka, with_flink, with_redis
+        Which services to start.
+    topics
+        Whether to make Weir's topics on the broker.
+    topic_prefix
+        Prefix of their names.
+    partitions
+        Partition counts by topic, where they differ from the usual ones.
+    checkpoint_interval_seconds, buffer_timeout_ms, flink_memory, flink_options
+        See `FlinkCluster`.
+    broker_heap_megabytes
+        Java heap of the broker.
+    """
+
+    taskmanagers: int = 2
+    with_kafka: bool = True
+    with_flink: bool = True
+    with_redis: bool = True
+    topics: bool = True
+    topic_prefix: str = "weir."
+    partitions: Mapping[str, int] = field(default_factory=dict)
+    checkpoint_interval_seconds: float = 2.0
+    buffer_timeout_ms: int = 5
+    flink_memory: FlinkMemory = field(default_factory=FlinkMemory)
+    flink_options: Mapping[str, str] = field(default_factory=dict)
+    broker_heap_megabytes: int = 768
+
+
+class LocalStack:
+    """Kafka, Flink and Redis of one folder.
+
+    Parameters
+    ----------
+    home
+        Folder of everything the stack writes. Default: ``.weir`` beside the code.
+    options
+        What to start; needed by `up` only.
+    jars_folder
+        Where the fetched jars are kept. Default: ``.weir/jars`` beside the code, so that a stack in a temporary folder
+        fetches nothing.
+    progress
+        Called with one short line a step.
+
+    Examples
+    --------
+    >>> stack = LocalStack(Path("/tmp/somewhere"))  # doctest: +SKIP
+    >>> with stack:  # doctest: +SKIP
+    ...     print(stack.bootstrap_servers)
+    127.0.0.1:41233
+    """
+
+    def __init__(
+        self,
+        home: Path | None = None,
+        options: StackOptions | None = None,
+        jars_folder: Path | None = None,
+        progress: Callable[[str], None] = say_nothing,
+    ) -> None:
+        self.home = (home or HOME).resolve()
+        self.options = options or StackOptions()
+        self._jars_folder = jars_folder or HOME / "jars"
+        self._progress = progress
+        self._starts = 0
+        self._lock = threading.Lock()  # the services start side by side and share one state file
+
+    # -- where things are -------------------------------------------------------------------------------------------
+
+    @property
+    def state_file(self) -> Path:
+        """What runs, and where."""
+        return self.home / "stack.json"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of every process's output."""
+        return self.home / "logs"
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Address of Kafka."""
+        return str(self._address("bootstrap_servers"))
+
+    @property
+    def flink_rest_url(self) -> str:
+        """Address of Flink's REST interface."""
+        return str(self._address("flink_rest_url"))
+
+    @property
+    def redis_url(self) -> str:
+        """Address of Redis."""
+        return str(self._address("redis_url"))
+
+    @property
+    def flink(self) -> FlinkCluster:
+        """The cluster's folders and environment, for submitting jobs."""
+        return self._cluster(self._read())
+
+    def processes(self) -> list[OwnedProcess]:
+        """Every process that the stack started and has not stopped, alive or not."""
+        return [OwnedProcess(**record) for record in self._read().get("processes", [])]
+
+    def process(self, name: str) -> OwnedProcess:
+        """The process of that name."""
+        for process in self.processes():
+            if process.name == name:
+                return process
+        raise StackError(f"the stack in {self.home} has no process {name!r}: start it with 'weir up'")
+
+    # -- up and down ------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> "LocalStack":
+        self.up()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.down()
+
+    def up(self) -> dict[str, Any]:
+        """Start what is not running, and return the content of stack.json.
+
+        A stack that runs in full is left as it is; a half of one (after a crash, or a kill) is stopped and started anew on
+        the same data. If anything fails to start, what was started is stopped again.
+        """
+        state = self._read()
+        if state and state.get("complete") and all(process.is_alive() for process in self.processes()):
+            return state
+        if state:
+            self.down()
+        jars = fetch_jars(self._jars_folder, self._progress)
+        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._start(jars)
+        except BaseException:
+            self.down()
+            raise
+
+    def _start(self, jars: Jars) -> dict[str, Any]:
+        options = self.options
+        ports = dict(zip(_PORTS, processes.free_ports(len(_PORTS)), strict=True))
+        state: dict[str, Any] = {"home": str(self.home), "ports": ports, "jars": str(jars.folder), "processes": []}
+        state["flink_settings"] = {
+            "checkpoint_interval_seconds": options.checkpoint_interval_seconds,
+            "buffer_timeout_ms": options.buffer_timeout_ms,
+            "memory": vars(options.flink_memory),
+            "options": dict(options.flink_options),
+        }
+        self._write(state)
+
+        # Services start side by side: each waits mostly for its JVM, and the whole takes as long as the slowest.
+        with ThreadPoolExecutor(max_workers=3) as pool:
+            waiting = []
+            if options.with_redis:
+                waiting.append(pool.submit(self._start_redis, state))
+            if options.with_flink:
+                waiting.append(pool.submit(self._start_flink, state, jars))
+            if options.with_kafka:
+                waiting.append(pool.submit(self._start_kafka, state, jars))
+            failures = [error for error in (future.exception() for future in waiting) if error]
+        if failures:
+            raise failures[0]
+        state["complete"] = True
+        self._write(state)
+        self._progress("the stack is up")
+        return state
+
+    def _start_redis(self, state: dict[str, Any]) -> None:
+        redis = RedisServer(self.home / "data" / "redis", self.logs, state["ports"]["redis"])
+        self._record(state, redis.start())
+        self._note(state, "redis_url", redis.url)
+        self._progress(f"Redis is ready at {redis.url}")
+
+    def _start_kafka(self, state: dict[str, Any], jars: Jars) -> None:
+        broker = self._broker(state)
+        self._record(state, broker.start(jars))
+        self._note(state, "bootstrap_servers", broker.bootstrap_servers)
+        self._progress(f"Kafka is ready at {broker.bootstrap_servers}")
+        if self.options.topics:
+            properties = {"bootstrap.servers": broker.bootstrap_servers}
+            made = create_topics(properties, self.options.topic_prefix, self.options.partitions)
+            self._progress(f"{len(made)} topics made" if made else "the topics were there")
+
+    def _start_flink(self, state: dict[str, Any], jars: Jars) -> None:
+        cluster = self._cluster(state)
+        cluster.prepare(jars)
+        # TaskManagers look for the JobManager until they find it, so all JVMs can start at the same time.
+        started = [self._launch_taskmanager(state, cluster, index) for index in range(self.options.taskmanagers)]
+        self._record(state, cluster.start_jobmanager())
+        self._note(state, "flink_rest_url", cluster.rest_url)
+        if started:
+            cluster.wait_for_slots(started[-1], len(started))
+        self._progress(f"Flink is ready at {cluster.rest_url} with {len(started)} TaskManagers")
+
+    def down(self, delete_data: bool = False) -> list[str]:
+        """Stop exactly the processes that stack.json names, and remove what they leave.
+
+        Kafka's data, checkpoints, logs, jars and caches stay, unless `delete_data` (which keeps jars and caches). Returns
+        the names of the processes stopped. Stopping a stack that is not there does nothing.
+        """
+        running = [process for process in self.processes() if process.is_alive()]
+        # Flink first: a TaskManager that lost its broker would spend its last seconds on retries.
+        flink = [process for process in running if process.name.startswith(("taskmanager", "jobmanager"))]
+        others = [process for process in running if process not in flink]
+        processes.stop_all(flink, STOP_SECONDS)
+        processes.stop_all(others, STOP_SECONDS)
+        self.state_file.unlink(missing_ok=True)
+        for leftover in ("flink/conf", "flink/lib", "flink/tmp"):
+            shutil.rmtree(self.home / leftover, ignore_errors=True)
+        if delete_data:
+            for part in ("data", "flink", "logs"):
+                shutil.rmtree(self.home / part, ignore_errors=True)
+        return [process.name for process in running]
+
+    def status(self) -> dict[str, Any]:
+        """Addresses, and for each process whether it lives."""
+        state = self._read()
+        shown = {key: state.get(key) for key in ("bootstrap_servers", "flink_rest_url", "redis_url")}
+        alive = [{**process.as_record(), "alive": process.is_alive()} for process in self.processes()]
+        return {**shown, "home": str(self.home), "processes": alive, "is_up": bool(state.get("complete")) and all(
+            process["alive"] for process in alive
+        )}
+
+    # -- jobs -------------------------------------------------------------------------------------------------------
+
+    @property
+    def rest(self) -> FlinkRest:
+        """Flink's REST interface."""
+        return FlinkRest(self.flink_rest_url)
+
+    def submit(
+        self,
+        module: str,
+        arguments: Sequence[str] = (),
+        *,
+        options: Mapping[str, str] | None = None,
+        savepoint: str | None = None,
+        wait_seconds: float = 120.0,
+    ) -> str:
+        """Submit a Python job, wait until all its tasks run, and return its id.
+
+        The job finds the stack's addresses in its environment (``WEIR_BOOTSTRAP_SERVERS``, ``WEIR_REDIS_URL``,
+        ``WEIR_FLINK_REST_URL``). `wait_seconds` of 0 returns as soon as the cluster has taken it.
+        """
+        state = self._read()
+        addresses = {key: state.get(key) for key in ("bootstrap_servers", "flink_rest_url", "redis_url")}
+        job_id = submit_job(
+            self.flink_rest_url,
+            module,
+            arguments,
+            jars=Jars(Path(state["jars"])),
+            work_folder=self.logs,
+            options=options,
+            savepoint=savepoint,
+            environment={f"WEIR_{key.upper()}": str(value) for key, value in addresses.items() if value},
+        )
+        if wait_seconds:
+            self.rest.wait_until_running(job_id, wait_seconds)
+        return job_id
+
+    # -- faults -----------------------------------------------------------------------------------------------------
+
+    def kill_taskmanager(self, index: int) -> None:
+        """SIGKILL one TaskManager; Flink notices after its heartbeat timeout."""
+        self.process(f"taskmanager-{index}").kill()
+
+    def start_taskmanager(self, index: int) -> OwnedProcess:
+        """Start a TaskManager (a killed one again, or one more), and wait until it has registered."""
+        state = self._read()
+        if any(process.name == f"taskmanager-{index}" and process.is_alive() for process in self.processes()):
+            raise StackError(f"taskmanager-{index} is running already")
+        process = self._launch_taskmanager(state, self._cluster(state), index)
+        alive = [other for other in self.processes() if other.name.startswith("taskmanager") and other.is_alive()]
+        # A killed one's slot is counted until its heartbeat times out, so the wanted number is a lower bound.
+        self._cluster(state).wait_for_slots(process, len(alive))
+        return process
+
+    def kill_broker(self) -> None:
+        """SIGKILL the broker: no goodbye to clients, no flush beyond what the system has already."""
+        self.process("broker").kill()
+
+    def stop_broker(self) -> None:
+        """Stop the broker in good order."""
+        processes.stop_all([self.process("broker")], STOP_SECONDS)
+
+    def restart_broker(self) -> OwnedProcess:
+        """Start the broker again on the same port and data, stopping it first if it runs."""
+        state = self._read()
+        self.stop_broker()
+        process = self._broker(state).start(Jars(Path(state["jars"])))
+        self._record(state, process)
+        return process
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP a process: it keeps its connections and answers nothing."""
+        self.process(name).send(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """SIGCONT a paused process."""
+        self.process(name).send(signal.SIGCONT)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _broker(self, state: Mapping[str, Any]) -> Broker:
+        ports = state["ports"]
+        return Broker(
+            self.home / "data" / "kafka", self.logs, ports["kafka"], ports["controller"], self.options.broker_heap_megabytes
+        )
+
+    def _cluster(self, state: Mapping[str, Any]) -> FlinkCluster:
+        ports, settings = state["ports"], state["flink_settings"]
+        return FlinkCluster(
+            self.home / "flink",
+            self.logs,
+            rest_port=ports["rest"],
+            rpc_port=ports["rpc"],
+            blob_port=ports["blob"],
+            cache=HOME / "cache",
+            checkpoint_interval_seconds=settings["checkpoint_interval_seconds"],
+            buffer_timeout_ms=settings["buffer_timeout_ms"],
+            memory=FlinkMemory(**settings["memory"]),
+            options=settings["options"],
+        )
+
+    def _launch_taskmanager(self, state: dict[str, Any], cluster: FlinkCluster, index: int) -> OwnedProcess:
+        self._starts += 1
+        process = cluster.launch_taskmanager(f"taskmanager-{index}", f"tm-{index}-{os.getpid()}-{self._starts}")
+        self._record(state, process)
+        return process
+
+    def _record(self, state: dict[str, Any], process: OwnedProcess) -> None:
+        """Write a started process down at once, so that even a start that is cut off can be cleaned up."""
+        with self._lock:
+            others = [record for record in state["processes"] if record["name"] != process.name]
+            state["processes"] = sorted([*others, process.as_record()], key=lambda record: str(record["name"]))
+            self._write(state)
+
+    def _note(self, state: dict[str, Any], key: str, value: str) -> None:
+        with self._lock:
+            state[key] = value
+            self._write(state)
+
+    def _address(self, key: str) -> Any:
+        value = self._read().get(key)
+        if value is None:
+            raise StackError(f"the stack in {self.home} is not running: start it with 'weir up'")
+        return value
+
+    def _read(self) -> dict[str, Any]:
+        with contextlib.suppress(FileNotFoundError):
+            state: dict[str, Any] = json.loads(self.state_file.read_text())
+            return state
+        return {}
+
+    def _write(self, state: Mapping[str, Any]) -> None:
+        temporary = self.state_file.with_suffix(".json.new")
+        temporary.write_text(json.dumps(state, indent=2) + "\n")
+        temporary.replace(self.state_file)
+
+
+_PORTS = ("kafka", "controller", "rest", "rpc", "blob", "redis")
