@@ -80,7 +80,10 @@ def _strings(column: StringColumn) -> pl.Series:
         len(column),
         [pa.py_buffer(validity), pa.py_buffer(offsets), pa.py_buffer(column.buffer[source])],
     )
-    return pl.Series(pl.from_arrow(array)).cast(pl.String, strict=False)  # what is no UTF-8 becomes null
+    try:
+        return pl.Series(pl.from_arrow(array)).cast(pl.String)
+    except pl.exceptions.ComputeError:  # some bytes are no UTF-8
+        return pl.Series("", [column.text_at(i) for i in range(len(column))], dtype=pl.String)
 
 
 def _merchant_category(columns: TransactionColumns) -> pl.Series:
