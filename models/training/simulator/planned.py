@@ -98,7 +98,7 @@ def _takings(world: World, rng: Rng, day_ms: int, weekday: int) -> Events:
         return world.transfers(np.zeros(0, np.int64), 0, 0, np.zeros(0))
     shops = np.arange(0, p.businesses, 3)
     shops = shops[rng.random(len(shops)) < 0.6]
-    eur = np.minimum(rng.lognormal(6.8 + 0.3 * p.log_spend[shops], 0.8), 24_000.0)
+    eur = np.minimum(rng.lognormal(7.5 + 0.3 * p.log_spend[shops], 0.8), 24_000.0)
     times = _times(rng, day_ms, 15, 20, len(shops))
     events = world.transfers(times, shops, p.savings[shops], np.round(eur / 5) * 5 + 5, channel="cash", memo="takings")
     events["device"] = -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,7 @@ class World:
     resale_shops: I64  # physical merchants whose goods are easily sold on
     resale_online: I64
     small_online: I64  # online merchants of small amounts, where cards are tested
+    _rings: dict[int, I64] = field(default_factory=dict, repr=False)  # mules by month: a function of seed and month
 
     @classmethod
     def of(cls, config: SimulatorConfig, population: Population) -> World:
@@ -96,12 +97,17 @@ class World:
 
         The ring is 1 in 250 private accounts, so a mule works several times before the bank closes it.
         """
-        ring_rng = np.random.default_rng([self.config.seed, 2, time_ms // (30 * DAY_MS)])
-        ring = self.customers(ring_rng, max(12, self.config.accounts // 250))
-        is_fresh = rng.random(count) < 0.3
+        ring = self._ring(time_ms // (30 * DAY_MS))
         drawn = rng.permutation(ring)[np.arange(count) % len(ring)]
         fresh = self.customers(rng, count)
-        return np.where(is_fresh & ~np.isin(fresh, drawn), fresh, drawn)
+        is_new = (rng.random(count) < 0.3) & ~(fresh[:, None] == drawn).any(axis=1)
+        return np.where(is_new, fresh, drawn)
+
+    def _ring(self, month: int) -> I64:
+        if month not in self._rings:
+            rng = np.random.default_rng([self.config.seed, 2, month])
+            self._rings[month] = self.customers(rng, max(12, self.config.accounts // 250))
+        return self._rings[month]
 
     def criminal_devices(self, rng: Rng, count: int) -> I64:
         """Draw devices of criminals; farms reuse a few thousand."""
