@@ -57,9 +57,15 @@ class Typologies:
 
     def score(self, hits: Bool) -> TypologyScores:
         """Add up the hits, (n, R) in the order of the rules."""
-        millionths = np.minimum(hits.astype(np.int64) @ self._weights, _SCALE)
-        outcomes = np.where(millionths >= self._decline, DECLINE, np.where(millionths >= self._review, REVIEW, APPROVE))
-        return TypologyScores((millionths / _SCALE).astype(np.float32), outcomes.astype(np.uint8))
+        scores = np.zeros((len(hits), len(self.names)), np.float32)
+        outcomes = np.zeros(scores.shape, np.uint8)
+        rows = np.flatnonzero(hits.any(axis=1))  # few: a product over all rows would cost ten times as much
+        millionths = np.minimum(hits[rows].astype(np.int64) @ self._weights, _SCALE)
+        scores[rows] = millionths / _SCALE
+        outcomes[rows] = np.where(
+            millionths >= self._decline, DECLINE, np.where(millionths >= self._review, REVIEW, APPROVE)
+        )
+        return TypologyScores(scores, outcomes)
 
 
 def _millionths(value: float) -> int:
