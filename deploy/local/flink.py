@@ -3,7 +3,8 @@
 The JVMs are started directly and not by the wheel's scripts, so that each is our own child with a pid that we know; the
 scripts would also spend two seconds a process on working out the memory that is written out here.
 
-One slot a TaskManager, because thread mode runs Python inside the JVM with one interpreter lock for all slots of a process.
+One slot a TaskManager, because thread mode runs Python inside the JVM with one interpreter lock for all slots of a
+process.
 """
 
 import importlib.util
@@ -58,7 +59,7 @@ JAVA_OPENS = (
 
 @dataclass(frozen=True)
 class FlinkMemory:
-    """Memory of the JVMs in MiB. Python's arrays (the feature store) live beside the heap and are not counted by Flink."""
+    """Memory of the JVMs in MiB. Python's arrays (the feature store) live beside the heap, uncounted."""
 
     jobmanager_heap: int = 640
     task_heap: int = 1408
@@ -135,7 +136,9 @@ class FlinkCluster:
             part.mkdir(parents=True, exist_ok=True)
         options = self.flink_options()
         # JSON strings are YAML strings, so that nothing in a path or an option needs quoting rules of its own
-        (self.conf / "config.yaml").write_text("".join(f"{key}: {json.dumps(options[key])}\n" for key in sorted(options)))
+        (self.conf / "config.yaml").write_text(
+            "".join(f"{key}: {json.dumps(options[key])}\n" for key in sorted(options))
+        )
         (self.conf / "log4j2.properties").write_text(LOG4J.read_text())
         link_libraries(self.folder / "lib", jars)
 
@@ -157,25 +160,12 @@ class FlinkCluster:
             # A killed TaskManager is noticed after 5 s and not after 50; the interval must leave room for lost beats.
             "heartbeat.interval": "1 s",
             "heartbeat.timeout": "5 s",
-            "restart-strategy.type": "exponential-delay",
-            "restart-strategy.exponential-delay.initial-backoff": "500 ms",
-            "restart-strategy.exponential-delay.max-backoff": "10 s",
-            "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
-            "state.backend.type": "hashmap",
-            # The default storage keeps checkpoints in the JobManager's memory and refuses more than 5 MB of state.
-            "execution.checkpointing.storage": "filesystem",
-            "execution.checkpointing.dir": self.checkpoints.as_uri(),
-            "execution.checkpointing.savepoint-dir": self.checkpoints.as_uri(),
-            "execution.checkpointing.interval": f"{round(self.checkpoint_interval_seconds * 1000)} ms",
-            "execution.checkpointing.mode": "EXACTLY_ONCE",
-            "execution.checkpointing.timeout": "2 min",
-            "execution.checkpointing.tolerable-failed-checkpoints": "5",
-            "execution.buffer-timeout.interval": f"{self.buffer_timeout_ms} ms",
-            "pipeline.object-reuse": "true",
+            **self.job_options(),
             "python.execution-mode": "thread",
             "python.executable": sys.executable,
             "python.client.executable": sys.executable,
-            # flink-python lies on the cluster's own class path: its native interpreter can be loaded by one loader only.
+            # flink-python lies on the cluster's own class path: its native interpreter can be loaded by one loader
+            # only.
             "classloader.parent-first-patterns.additional": "pemja.",
             "classloader.check-leaked-classloader": "false",
             "taskmanager.cpu.cores": "1.0",
@@ -194,6 +184,26 @@ class FlinkCluster:
             "env.java.opts.all": " ".join(JAVA_OPENS),
         }
         return {**made, **self.options}
+
+    def job_options(self) -> dict[str, str]:
+        """Options that Flink takes from the submitting client, and not from the cluster, for every job."""
+        return {
+            "restart-strategy.type": "exponential-delay",
+            "restart-strategy.exponential-delay.initial-backoff": "500 ms",
+            "restart-strategy.exponential-delay.max-backoff": "10 s",
+            "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
+            "state.backend.type": "hashmap",
+            # The default storage keeps checkpoints in the JobManager's memory and refuses more than 5 MB of state.
+            "execution.checkpointing.storage": "filesystem",
+            "execution.checkpointing.dir": self.checkpoints.as_uri(),
+            "execution.checkpointing.savepoint-dir": self.checkpoints.as_uri(),
+            "execution.checkpointing.interval": f"{round(self.checkpoint_interval_seconds * 1000)} ms",
+            "execution.checkpointing.mode": "EXACTLY_ONCE",
+            "execution.checkpointing.timeout": "2 min",
+            "execution.checkpointing.tolerable-failed-checkpoints": "5",
+            "execution.buffer-timeout.interval": f"{self.buffer_timeout_ms} ms",
+            "pipeline.object-reuse": "true",
+        }
 
     def start_jobmanager(self) -> OwnedProcess:
         """Start the JobManager and wait for its REST interface."""

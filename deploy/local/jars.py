@@ -1,6 +1,7 @@
 """Fetch the jars of the embedded stack by Maven, once.
 
-In: ``deploy/local/pom.xml``. Out: ``<folder>/kafka/*.jar`` (a broker) and ``<folder>/flink/*.jar`` (the connector). A stamp
+In: ``deploy/local/pom.xml``. Out: ``<folder>/kafka/*.jar`` (a broker) and ``<folder>/flink/*.jar`` (the connector). A
+stamp
 with the pom's checksum makes a second call return at once; a changed pom fetches again.
 """
 

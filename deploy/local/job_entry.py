@@ -1,6 +1,7 @@
 """Start a job inside Flink's Python driver: ``job_entry.py MODULE [ARGUMENT ...]`` calls ``MODULE.main(arguments)``.
 
-The driver runs a file as ``__main__``. A job that runs as ``__main__`` has its functions pickled by value into the job graph;
+The driver runs a file as ``__main__``. A job that runs as ``__main__`` has its functions pickled by value into the
+job graph;
 imported under its own name they go by reference, and the TaskManagers load the same modules as everybody else.
 """
 

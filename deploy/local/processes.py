@@ -107,7 +107,11 @@ def _reap(pid: int) -> None:
 
 
 def start(
-    name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    name: str,
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> OwnedProcess:
     """Start `command` in its own session, so that Ctrl-C at the terminal reaches us and not the services."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +187,7 @@ def answers(port: int) -> bool:
 
 def tail(log: str | Path, lines: int = 12) -> str:
     """Last lines of a process's output, and of the log beside it, for an error message."""
-    shown = []
+    shown: list[tuple[Path, list[str]]] = []
     for path in (Path(log), Path(log).with_suffix(".log")):
         if path.exists() and path.name not in {Path(seen).name for seen, _ in shown}:
             text = path.read_text(errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""One Redis server on a loopback port, without persistence: what it holds can be rebuilt, and no decision rests on it."""
+"""One Redis server on a loopback port, without persistence: no decision rests on what it holds."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -161,7 +161,8 @@ class LocalStack:
     def up(self) -> dict[str, Any]:
         """Start what is not running, and return the content of stack.json.
 
-        A stack that runs in full is left as it is; a half of one (after a crash, or a kill) is stopped and started anew on
+        A stack that runs in full is left as it is; a half of one (after a crash, or a kill) is stopped and started
+        anew on
         the same data. If anything fails to start, what was started is stopped again.
         """
         state = self._read()
@@ -236,8 +237,8 @@ class LocalStack:
     def down(self, delete_data: bool = False) -> list[str]:
         """Stop exactly the processes that stack.json names, and remove what they leave.
 
-        Kafka's data, checkpoints, logs, jars and caches stay, unless `delete_data` (which keeps jars and caches). Returns
-        the names of the processes stopped. Stopping a stack that is not there does nothing.
+        Kafka's data, checkpoints, logs, jars and caches stay, unless `delete_data` (which keeps jars and caches). The
+        names of the stopped processes are returned. Stopping a stack that is not there does nothing.
         """
         running = [process for process in self.processes() if process.is_alive()]
         # Flink first: a TaskManager that lost its broker would spend its last seconds on retries.
@@ -258,9 +259,12 @@ class LocalStack:
         state = self._read()
         shown = {key: state.get(key) for key in ("bootstrap_servers", "flink_rest_url", "redis_url")}
         alive = [{**process.as_record(), "alive": process.is_alive()} for process in self.processes()]
-        return {**shown, "home": str(self.home), "processes": alive, "is_up": bool(state.get("complete")) and all(
-            process["alive"] for process in alive
-        )}
+        return {
+            **shown,
+            "home": str(self.home),
+            "processes": alive,
+            "is_up": bool(state.get("complete")) and all(process["alive"] for process in alive),
+        }
 
     # -- jobs -------------------------------------------------------------------------------------------------------
 
@@ -291,7 +295,7 @@ class LocalStack:
             arguments,
             jars=Jars(Path(state["jars"])),
             work_folder=self.logs,
-            options=options,
+            options={**self.flink.job_options(), **(options or {})},
             savepoint=savepoint,
             environment={f"WEIR_{key.upper()}": str(value) for key, value in addresses.items() if value},
         )
@@ -345,7 +349,11 @@ class LocalStack:
     def _broker(self, state: Mapping[str, Any]) -> Broker:
         ports = state["ports"]
         return Broker(
-            self.home / "data" / "kafka", self.logs, ports["kafka"], ports["controller"], self.options.broker_heap_megabytes
+            self.home / "data" / "kafka",
+            self.logs,
+            ports["kafka"],
+            ports["controller"],
+            self.options.broker_heap_megabytes,
         )
 
     def _cluster(self, state: Mapping[str, Any]) -> FlinkCluster:

@@ -213,7 +213,8 @@ def submit_job(
             str(find_java()),
             "-Xmx512m",
             "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",  # the client lives for seconds: compiling its code well would cost more than it gains
+            # The client lives for seconds: compiling its code well would cost more than it gains.
+            "-XX:TieredStopAtLevel=1",
             *JAVA_OPENS,
             f"-Dlog4j2.configurationFile={LOG4J}",
             f"-Dweir.log.file={work_folder / 'submit.log'}",
