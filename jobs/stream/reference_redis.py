@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import redis
 
 from models.scoring.reference import ReferenceColumns
 from schemas.columns import F32, StringColumn, TransactionColumns
+from schemas.hashing import hash_strings
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class RedisReference:
     def lookup(self, columns: TransactionColumns) -> ReferenceColumns | None:
         """Return what Redis knows of a batch; None after a failure, and for a second after that.
 
-        Costs one round trip over the batch's distinct ids, and about a microsecond a row.
+        Costs one round trip over the batch's distinct ids, and about 2 microseconds a row, most of it redis-py's.
         """
         if len(columns) == 0:
             return ReferenceColumns.unknown(0)
@@ -114,29 +116,37 @@ class RedisReference:
         self._client.close()
 
 
-def _distinct(column: StringColumn) -> tuple[list[bytes], np.ndarray[Any, np.dtype[np.intp]]]:
+def _distinct(column: StringColumn) -> tuple[list[bytes], npt.NDArray[np.intp]]:
     """Return the distinct non-null strings, and each row's position among them (-1 for null)."""
-    data = column.buffer.tobytes()
-    positions: dict[bytes, int] = {}
-    at = np.empty(len(column), np.intp)
-    for row, (start, length) in enumerate(zip(column.offsets.tolist(), column.lengths.tolist(), strict=True)):
-        at[row] = -1 if length < 0 else positions.setdefault(data[start : start + length], len(positions))
-    return list(positions), at
+    at = np.full(len(column), -1, np.intp)
+    rows = np.flatnonzero(column.lengths >= 0)
+    # By hash, as entities are told apart everywhere: a Python object per distinct string is the main cost left.
+    _, first, at[rows] = np.unique(hash_strings(column)[rows], return_index=True, return_inverse=True)
+    starts = column.offsets[rows[first]]
+    ends = starts + column.lengths[rows[first]]
+    data = column.buffer.data
+    return [bytes(data[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)], at
 
 
-def _risks(values: Iterable[bytes | None]) -> F32:
+def _risks(values: Sequence[bytes | None]) -> F32:
     """Read risks; what is absent, no number or outside 0 to 1 is unknown."""
-    out = []
-    for value in values:
-        try:
-            risk = np.nan if value is None else float(value)
-        except ValueError:
-            risk = np.nan
-        out.append(risk if 0.0 <= risk <= 1.0 else np.nan)
-    return np.array(out, np.float32)
+    risks = np.full(len(values), np.nan, np.float32)
+    if values.count(None) < len(values):
+        for i, value in enumerate(values):
+            if value is not None:
+                risks[i] = _risk(value)
+    return risks
 
 
-def _at(values: Sequence[float] | F32, positions: np.ndarray[Any, np.dtype[np.intp]]) -> F32:
-    known = np.append(np.asarray(values, np.float32), np.float32(np.nan))  # position -1 reads the last: unknown
+def _risk(value: bytes) -> float:
+    try:
+        risk = float(value)
+    except ValueError:
+        return np.nan
+    return risk if 0.0 <= risk <= 1.0 else np.nan
+
+
+def _at(values: F32, positions: npt.NDArray[np.intp]) -> F32:
+    known = np.append(values, np.float32(np.nan))  # position -1 reads the last: unknown
     taken: F32 = known[positions]
     return taken
