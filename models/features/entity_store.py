@@ -1,18 +1,54 @@
 """The entity store: what every account, counterparty and device did lately, and what a touch reads of it.
 
-One array of 64-bit words holds the whole state: tables, track blocks and counters. Kernels mark the pages they
-write, so a snapshot is the pages written since the last one.
+Contract of every column: the window is [t - delay - window, t - delay) in event time, the event itself left out;
+transactions at t that arrived earlier count as before t. A late event reads and enters the window it belongs to.
+Results depend on the order of the touches alone, neither on how they are cut into blocks nor on restarts.
+
+State is one array of 64-bit words: counters, two hash tables, and a block for each track of an entity.
+
+- A small track takes 64 bytes and 32 bytes for each place; places double from 2 to `promote_above`. It is scanned
+  at each read. An entity that made or received one or two transactions takes 192 bytes with its table slot.
+- A large track takes about 600 bytes and 81 bytes for each place, and up to 110 bytes for each different other
+  side; places double up to `max_touches_per_track`, then the oldest transaction makes way for the newest (16,384
+  of them: 1.3 MB, and at most 1.8 MB if every other side is a different one). Reads and in-order updates cost the
+  same however long the window; a late one costs a pass over the items it is late by.
+- Transactions are forgotten once they are older than `StoreSpec.retention_ms` behind the newest of their track,
+  entities once they are that far behind the newest of the store, one table slot looked at for each touch.
 """
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.features.kernels import memory
+from models.features.kernels.apply import apply_touches
+from models.features.kernels.small_track import READ_WORDS
 from models.features.partials import Partials
 from models.features.store_spec import StoreSpec
+from models.features.touches import LABEL, TOUCH
+from schemas.columns import I64
+
+LAYOUT_VERSION = 1
+"""Meaning of the words of the heap. Raised with every change; a snapshot of another version is refused."""
+
+PAGE_BYTES = 8 << memory.PAGE_SHIFT
+
+_PAGE_WORDS = 1 << memory.PAGE_SHIFT
+_FIRST_WORDS = 1 << 16
+_ENTITY_SLOTS = 1024
+_PAIR_SLOTS = 2048
+_META = struct.Struct("<4sIQ32s")
+_MAGIC = b"WEIR"
+
+
+class SnapshotError(Exception):
+    """A snapshot that this store cannot be rebuilt from."""
 
 
 class EntityStore:
@@ -21,25 +57,156 @@ class EntityStore:
     Parameters
     ----------
     spec
-        What to keep and what to read. The same spec must be given when a snapshot is restored.
+        What to keep and what to read. A snapshot can be restored by a store with the same limits and windows.
+
+    Examples
+    --------
+    >>> from models.features.store_spec import Column, Statistic, Track
+    >>> count = Column("count_1h", Track.OUT, Statistic.COUNT, 3_600_000)
+    >>> store = EntityStore(StoreSpec(originator=(count,)))
+    >>> touches = np.zeros(3, TOUCH)
+    >>> touches["entity"], touches["other"] = 7, 8
+    >>> touches["time_ms"] = [0, 1_000, 3_600_001]
+    >>> store.apply(touches).originator.tolist()
+    [[0.0], [1.0], [1.0]]
     """
 
     def __init__(self, spec: StoreSpec) -> None:
         self.spec = spec
+        self._compiled = spec.compile()
+        reads = np.zeros((3, 4), np.int64)
+        for role in range(3):
+            for column in spec.columns(role):
+                reads[role, column.track] = 1
+        self._reads = reads
+        self._read = np.zeros(4 * READ_WORDS, np.int64)
+        self._heap: I64 = np.zeros(_FIRST_WORDS, np.int64)
+        self._dirty = np.zeros(_FIRST_WORDS // _PAGE_WORDS, np.uint8)
+        self._initialize()
+        self.apply(np.zeros(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
+
+    def _initialize(self) -> None:
+        heap = self._heap
+        heap[memory.ENTITIES] = memory.HEAP_HEADER
+        heap[memory.ENTITY_MASK] = _ENTITY_SLOTS - 1
+        heap[memory.PAIRS] = memory.HEAP_HEADER + _ENTITY_SLOTS * memory.ENTITY_WORDS
+        heap[memory.PAIR_MASK] = _PAIR_SLOTS - 1
+        heap[memory.BUMP] = heap[memory.PAIRS] + _PAIR_SLOTS * memory.PAIR_WORDS
+        heap[memory.WATERMARK] = memory.LONG_AGO
+        heap[memory.HISTORY_START] = memory.UNSEEN
+        self._dirty[: self._used_pages()] = 1
 
     def apply(self, touches: npt.NDArray[np.void]) -> Partials:
-        """Let the touches read and then update their entities, one after the other."""
-        raise NotImplementedError
+        """Let the touches read and then update their entities, one after the other.
+
+        Parameters
+        ----------
+        touches
+            Rows of `TOUCH`, in the order in which they happen to this shard.
+
+        Returns
+        -------
+        Partials
+            What the touches read, each before it updated its entity. Labels read nothing.
+        """
+        if touches.dtype != TOUCH or touches.ndim != 1:
+            raise ValueError(f"touches are {touches.dtype} of shape {touches.shape}; expected rows of TOUCH")
+        touches = np.require(touches, requirements=["C", "W"])
+        per_role = np.bincount(touches["role"], minlength=4)
+        if len(per_role) > 4:
+            raise ValueError(f"a touch has role {len(per_role) - 1}; the largest is {LABEL}")
+        values = tuple(np.empty((per_role[r], len(self.spec.columns(r))), np.float64) for r in range(3))
+        events = tuple(np.empty(per_role[r], np.int32) for r in range(3))
+        sequences = tuple(np.empty(per_role[r], np.int64) for r in range(3))
+        rows = np.zeros(3, np.int64)
+        first = int(self._heap[memory.SEQUENCE])
+        spec = self._compiled
+        done = 0
+        while True:
+            done = apply_touches(
+                self._heap, self._dirty, spec.limits, spec.edges, spec.edge_count, spec.needs, spec.plan,
+                spec.plan_length, self._reads, touches, done, rows, values, events, sequences, self._read,
+            )  # fmt: skip
+            if done == len(touches):
+                break
+            self._grow()
+        fields = [part for r in range(3) for part in (values[r], events[r], sequences[r])]
+        return Partials(*fields, np.arange(first, first + len(touches)), self.history_start_ms)  # type: ignore[arg-type]
+
+    def _grow(self) -> None:
+        # Doubling would waste half of a large store; above 256 MiB half as much again is enough room for long.
+        words = len(self._heap)
+        wanted = 2 * words if words < 1 << 25 else words + words // 2
+        self._resize(-(-wanted // _PAGE_WORDS))
+
+    def _resize(self, pages: int) -> None:
+        heap = np.zeros(pages * _PAGE_WORDS, np.int64)
+        heap[: len(self._heap)] = self._heap
+        dirty = np.zeros(pages, np.uint8)
+        dirty[: len(self._dirty)] = self._dirty
+        self._heap, self._dirty = heap, dirty
+
+    @property
+    def history_start_ms(self) -> int:
+        """Event time of the first transaction that the store saw; 2^63 - 1 before it."""
+        return int(self._heap[memory.HISTORY_START])
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Numbers for metrics: entities, pairs, bytes in use, touches, late and forgotten ones, evicted entities."""
+        names = {
+            "entities": memory.ENTITY_COUNT,
+            "pairs": memory.PAIR_COUNT,
+            "touches": memory.SEQUENCE,
+            "late_touches": memory.LATE,
+            "forgotten_touches": memory.FORGOTTEN,
+            "evicted_entities": memory.EVICTED,
+        }
+        numbers = {name: int(self._heap[at]) for name, at in names.items()}
+        return numbers | {"bytes": 8 * int(self._heap[memory.BUMP])}
+
+    def _used_pages(self) -> int:
+        return -(-int(self._heap[memory.BUMP]) // _PAGE_WORDS)
 
     def dirty_pages(self) -> dict[int, bytes]:
-        """Return the pages written since the last call, and forget that they were."""
-        raise NotImplementedError
+        """Return the pages of 64 KiB written since the last call, and forget that they were."""
+        written = np.flatnonzero(self._dirty[: self._used_pages()])
+        self._dirty[:] = 0
+        return {int(p): self._heap[p * _PAGE_WORDS : (p + 1) * _PAGE_WORDS].tobytes() for p in written}
 
     def meta(self) -> bytes:
         """Return what is needed beside the pages to restore the store."""
-        raise NotImplementedError
+        return _META.pack(_MAGIC, LAYOUT_VERSION, self._used_pages(), self._fingerprint())
+
+    def _fingerprint(self) -> bytes:
+        # What the running aggregates in the pages depend on. Which of them a role reads may change.
+        spec = self._compiled
+        digest = hashlib.sha256()
+        parts: tuple[npt.NDArray[Any], ...] = (spec.limits, spec.edges, spec.edge_count, spec.needs)
+        for part in parts:
+            digest.update(part.tobytes())
+        return digest.digest()
 
     @classmethod
     def restore(cls, spec: StoreSpec, meta: bytes, pages: Mapping[int, bytes]) -> EntityStore:
-        """Rebuild a store from its meta data and the newest version of every page."""
-        raise NotImplementedError
+        """Rebuild a store from its meta data and the newest version of every page.
+
+        Raises
+        ------
+        SnapshotError
+            The snapshot is of another layout or spec, or a page is missing: replay the stream instead.
+        """
+        magic, version, count, fingerprint = _META.unpack(meta)
+        store = cls(spec)
+        if magic != _MAGIC or version != LAYOUT_VERSION:
+            raise SnapshotError(f"layout of the snapshot is {magic!r} {version}, expected {_MAGIC!r} {LAYOUT_VERSION}")
+        if fingerprint != store._fingerprint():
+            raise SnapshotError("the snapshot was written with other windows or limits: rebuild it from the stream")
+        if count > len(store._dirty):
+            store._resize(count + count // 2)
+        for page in range(count):
+            if page not in pages:
+                raise SnapshotError(f"page {page} of {count} is missing from the snapshot")
+            store._heap[page * _PAGE_WORDS : (page + 1) * _PAGE_WORDS] = np.frombuffer(pages[page], np.int64)
+        store._dirty[:] = 0
+        return store

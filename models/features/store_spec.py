@@ -54,9 +54,19 @@ class Statistic(IntEnum):
 
 _UNDELAYED = frozenset(set(Statistic) - {Statistic.COUNT, Statistic.SUM})
 _ON_FRAUD = frozenset({Statistic.COUNT, Statistic.SECONDS_SINCE_LAST, Statistic.SECONDS_SINCE_FIRST})
-_PAIRED = frozenset({Statistic.PAIR_COUNT, Statistic.PAIR_SUM, Statistic.PAIR_SECONDS_SINCE_LAST})
 
-NEEDS_MAX, NEEDS_DISTINCT, NEEDS_PAIR = 1, 2, 4
+NEEDS_MAX, NEEDS_DISTINCT, NEEDS_PAIR, NEEDS_SUM, NEEDS_SQUARES, NEEDS_FIRST = 1, 2, 4, 8, 16, 32
+_NEEDS = {
+    Statistic.SUM: NEEDS_SUM,
+    Statistic.MEAN: NEEDS_SUM,
+    Statistic.MAX: NEEDS_MAX,
+    Statistic.STD: NEEDS_SUM | NEEDS_SQUARES,
+    Statistic.DISTINCT: NEEDS_DISTINCT,
+    Statistic.SECONDS_SINCE_FIRST: NEEDS_FIRST,
+    Statistic.PAIR_COUNT: NEEDS_PAIR,
+    Statistic.PAIR_SUM: NEEDS_PAIR,
+    Statistic.PAIR_SECONDS_SINCE_LAST: NEEDS_PAIR,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +167,9 @@ class StoreSpec:
             edges[track, : len(values)] = values
         for column in every:
             at = order[column.track].index(column.window_ms + column.delay_ms)
-            if column.statistic == Statistic.MAX:
-                needs[column.track, at] |= NEEDS_MAX
-            elif column.statistic == Statistic.DISTINCT:
-                needs[column.track, at] |= NEEDS_DISTINCT
-            elif column.statistic in _PAIRED:
-                needs[column.track, at] |= NEEDS_PAIR
+            needs[column.track, at] |= _NEEDS.get(column.statistic, 0)
+            if column.delay_ms:
+                needs[column.track, order[column.track].index(column.delay_ms)] |= _NEEDS.get(column.statistic, 0)
         if ((needs & NEEDS_PAIR) != 0).sum(axis=1).max() > MAX_PAIR_WINDOWS:
             raise ValueError(f"a track has pair columns in more than {MAX_PAIR_WINDOWS} windows")
         longest = max(1, *(len(self.columns(role)) for role in (ORIGINATOR, BENEFICIARY, DEVICE)))

@@ -1,0 +1,131 @@
+"""An entity store that survives restarts: a log of touches and pages of memory, in a map of blobs.
+
+Every block of touches is logged as it is applied. When the log is long, the pages that changed are copied and written
+a few per block, each into the slot of its page that the current manifest does not name; then a new manifest names
+them and the log before the copy goes. A restart finds a manifest with all its pages, and the log since.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import numpy.typing as npt
+
+from models.features.entity_store import EntityStore
+from models.features.partials import Partials
+from models.features.store_spec import StoreSpec
+from models.features.touches import TOUCH
+from models.state_map import StateMap
+
+FLUSH_LOG_BYTES = 16 << 20
+"""About 140,000 transactions: half a second of replay at a restart."""
+PAGES_PER_BLOCK = 64
+"""4 MiB of pages with each block of touches, some milliseconds: no block waits for the whole store."""
+
+_MANIFEST = 0
+_LOG, _PAGE = 1 << 48, 2 << 48
+_HEADER = struct.Struct("<qqq")  # first log entry to replay, length of the store's meta data, pages
+
+
+class DurableEntityStore:
+    """`EntityStore` on a StateMap.
+
+    Parameters
+    ----------
+    spec
+        Of the store; must stay the same over the state's life.
+    state
+        Where log and pages are kept; what it holds is restored.
+    flush_log_bytes, pages_per_block
+        When pages are written, and how many with one block of touches.
+    """
+
+    def __init__(
+        self,
+        spec: StoreSpec,
+        state: StateMap,
+        flush_log_bytes: int = FLUSH_LOG_BYTES,
+        pages_per_block: int = PAGES_PER_BLOCK,
+    ) -> None:
+        self._state = state
+        self._flush_log_bytes = flush_log_bytes
+        self._pages_per_block = pages_per_block
+        self._slots = np.zeros(0, np.uint8)  # slot of each page that the manifest names
+        self._log_start = 0  # first entry that a restart replays
+        self._log_end = 0
+        self._oldest_entry = 0  # first entry not removed yet
+        self._log_bytes = 0
+        self._flush: _Flush | None = None
+        self.store = self._restore(spec)
+
+    def apply(self, touches: npt.NDArray[np.void]) -> Partials:
+        """Let the touches read and then update their entities, durably."""
+        if len(touches):
+            entry = touches.tobytes()
+            self._state.put(_LOG + self._log_end, entry)
+            self._log_end += 1
+            self._log_bytes += len(entry)
+        partials = self.store.apply(touches)
+        self._continue_flush()
+        return partials
+
+    def _continue_flush(self) -> None:
+        if self._flush is None:
+            self._remove_old_entries()
+            if self._log_bytes < self._flush_log_bytes:
+                return
+            self._flush = _Flush(self.store.dirty_pages(), self.store.meta(), self._log_end)
+            self._log_bytes = 0
+            grown = max(self._flush.pages, default=-1) + 1 - len(self._slots)
+            if grown > 0:
+                # A page that no manifest names yet has its current slot in 1, so that it is written to 0.
+                self._slots = np.concatenate([self._slots, np.ones(grown, np.uint8)])
+        flush = self._flush
+        for _ in range(min(self._pages_per_block, len(flush.pages))):
+            page, blob = flush.pages.popitem()
+            flush.written.append(page)
+            self._state.put(_PAGE + 2 * page + (1 - int(self._slots[page])), blob)
+        if not flush.pages:
+            self._slots[flush.written] ^= 1
+            header = _HEADER.pack(flush.log_end, len(flush.meta), len(self._slots))
+            self._state.put(_MANIFEST, header + flush.meta + self._slots.tobytes())
+            self._log_start = flush.log_end
+            self._flush = None
+
+    def _remove_old_entries(self) -> None:
+        until = min(self._log_start, self._oldest_entry + self._pages_per_block)
+        for entry in range(self._oldest_entry, until):
+            self._state.remove(_LOG + entry)
+        self._oldest_entry = until
+
+    def _restore(self, spec: StoreSpec) -> EntityStore:
+        manifest = self._state.get(_MANIFEST)
+        entries = sorted(key - _LOG for key in self._state.keys() if _LOG <= key < _PAGE)  # noqa: SIM118
+        if manifest is None:
+            store = EntityStore(spec)
+        else:
+            self._log_start, meta_length, pages = _HEADER.unpack_from(manifest)
+            meta = manifest[_HEADER.size : _HEADER.size + meta_length]
+            self._slots = np.frombuffer(manifest, np.uint8, pages, _HEADER.size + meta_length).copy()
+            blobs = {page: self._state.get(_PAGE + 2 * page + int(slot)) for page, slot in enumerate(self._slots)}
+            store = EntityStore.restore(spec, meta, {page: blob for page, blob in blobs.items() if blob is not None})
+        self._oldest_entry = entries[0] if entries else self._log_start
+        self._log_end = max(entries[-1] + 1 if entries else 0, self._log_start)
+        for entry in range(self._log_start, self._log_end):
+            blob = self._state.get(_LOG + entry)
+            if blob is None:
+                raise RuntimeError(f"entry {entry} of the touch log is missing; the state is damaged, restore another")
+            store.apply(np.frombuffer(blob, TOUCH))
+            self._log_bytes += len(blob)
+        return store
+
+
+class _Flush:
+    """Pages on their way into the state."""
+
+    def __init__(self, pages: dict[int, bytes], meta: bytes, log_end: int) -> None:
+        self.pages = dict(pages)
+        self.meta = meta
+        self.log_end = log_end
+        self.written: list[int] = []

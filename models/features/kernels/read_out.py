@@ -1,0 +1,82 @@
+"""From what the reads of a touch left behind to the columns that its role asked for."""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from models.features.kernels.small_track import (
+    COUNT,
+    DISTINCT,
+    FIRST,
+    HIGH,
+    LAST,
+    LOW,
+    MAX,
+    PAIR_COUNT,
+    PAIR_LAST,
+    PAIR_SUM,
+    READ_WORDS,
+    SUM,
+)
+from models.features.kernels.squares import standard_deviation
+from models.features.store_spec import Statistic
+
+_COUNT = int(Statistic.COUNT)
+_SUM = int(Statistic.SUM)
+_MEAN = int(Statistic.MEAN)
+_MAX = int(Statistic.MAX)
+_STD = int(Statistic.STD)
+_DISTINCT = int(Statistic.DISTINCT)
+_SINCE_LAST = int(Statistic.SECONDS_SINCE_LAST)
+_SINCE_FIRST = int(Statistic.SECONDS_SINCE_FIRST)
+_PAIR_COUNT = int(Statistic.PAIR_COUNT)
+_PAIR_SUM = int(Statistic.PAIR_SUM)
+
+_MINOR = 100.0  # minor units of the reference currency to a major one
+
+
+@njit(cache=True, nogil=True)
+def read_out(read, plan, columns, time_ms, row):
+    """Fill `row` with the statistics that `plan` lists."""
+    for c in range(columns):
+        base = plan[c, 0] * READ_WORDS
+        statistic = plan[c, 1]
+        far = base + plan[c, 2]
+        near = plan[c, 3]
+        count = read[far + COUNT]
+        value = math.nan
+        if statistic == _COUNT:
+            if near >= 0:
+                count -= read[base + COUNT + near]
+            value = float(count)
+        elif statistic == _SUM:
+            total = read[far + SUM]
+            if near >= 0:
+                total -= read[base + SUM + near]
+            value = total / _MINOR
+        elif statistic == _MEAN:
+            if count > 0:
+                value = read[far + SUM] / _MINOR / count
+        elif statistic == _MAX:
+            if count > 0:
+                value = read[far + MAX] / _MINOR
+        elif statistic == _STD:
+            if count > 1:
+                value = standard_deviation(count, read[far + SUM], read[far + HIGH], read[far + LOW]) / _MINOR
+        elif statistic == _DISTINCT:
+            value = float(read[far + DISTINCT])
+        elif statistic == _SINCE_LAST:
+            if count > 0:
+                value = (time_ms - read[base + LAST]) / 1000.0
+        elif statistic == _SINCE_FIRST:
+            if count > 0:
+                value = (time_ms - read[far + FIRST]) / 1000.0
+        elif statistic == _PAIR_COUNT:
+            value = float(read[far + PAIR_COUNT])
+        elif statistic == _PAIR_SUM:
+            value = read[far + PAIR_SUM] / _MINOR
+        elif read[far + PAIR_COUNT] > 0:
+            value = (time_ms - read[base + PAIR_LAST]) / 1000.0
+        row[c] = value
