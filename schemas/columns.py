@@ -115,6 +115,16 @@ class LabelColumns:
     def __len__(self) -> int:
         return len(self.event_time_ms)
 
+    def take(self, rows: npt.NDArray[np.intp] | Bool) -> LabelColumns:
+        """Return the labels at `rows`, in that order."""
+        return LabelColumns(
+            *(
+                value.take(rows) if isinstance(value, StringColumn) else value[rows]
+                for name in self.__slots__
+                for value in (getattr(self, name),)
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RawRecords:

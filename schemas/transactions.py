@@ -44,6 +44,8 @@ class TransactionDecoder:
         block = self._decoder.decode(values)
         strings = {name: block.strings(slot) for name, slot in self._decoder.layout.strings.items()}
         numbers = {name: block.numbers[slot] for name, slot in self._decoder.layout.numbers.items()}
+        devices = strings["device_id"]
+        devices.lengths[devices.lengths == 0] = -1  # else all the empty ids would be one device
         columns = TransactionColumns(
             transaction_id=strings["transaction_id"],
             event_time_ms=numbers["event_time_ms"],
@@ -55,7 +57,7 @@ class TransactionDecoder:
             account_country=strings["account_country"],
             counterparty_country=strings["counterparty_country"],
             merchant_category=numbers["merchant_category"].astype(np.int32),
-            device_id=strings["device_id"],
+            device_id=devices,
             ip_address=strings["ip_address"],
             memo=strings["memo"],
             evidence_count=numbers["evidence"].astype(np.int32),
