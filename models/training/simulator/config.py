@@ -71,7 +71,7 @@ class SimulatorConfig:
         Share of accounts that use two devices, and of those that share one with a neighbour.
     events_per_account_day
         Mean number of spontaneous legitimate events of an account and day. Salaries, rents, bills and
-        other planned payments add about 0.3 a day.
+        other planned payments add about 0.4 a day.
     fraud_rate, laundering_rate
         Share of all events that belong to a fraud or laundering pattern.
     patterns
@@ -93,7 +93,7 @@ class SimulatorConfig:
     fraud_rate: float = 0.0045
     laundering_rate: float = 0.0035
     patterns: tuple[str, ...] = PATTERNS[1:]
-    stealth: float = 0.35
+    stealth: float = 0.45
     start_ms: int = 1_736_121_600_000  # 2025-01-06, a Monday
     days: float | None = None
     labels: LabelDelays = field(default_factory=LabelDelays)
@@ -116,7 +116,7 @@ class SimulatorConfig:
     @property
     def expected_events_per_day(self) -> float:
         """Expected number of events in a day of event time, all kinds together."""
-        planned_per_account_day = 0.3
+        planned_per_account_day = 0.38
         legitimate = self.accounts * (self.events_per_account_day + planned_per_account_day)
         return legitimate / (1.0 - self.fraud_rate - self.laundering_rate)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from models.training.simulator import fraud, laundering
-from models.training.simulator.config import DAY_MS, FRAUD_PATTERNS, PATTERNS
+from models.training.simulator.config import DAY_MS, FRAUD_PATTERNS, HOUR_MS, PATTERNS
 from models.training.simulator.events import UNMARKED, Events, new_events
 from models.training.simulator.world import Rng, World
 
@@ -54,8 +54,10 @@ def start_episodes(world: World, day_ms: int, pattern: str) -> Events:
     parts = [new_events(0)]
     first_episode = day * _EPISODES_PER_DAY + number * _EPISODES_PER_DAY // len(PATTERNS)
     for k in range(int(rng.poisson(episodes_per_day(world, pattern)))):
-        start_ms = day_ms + int(rng.integers(0, DAY_MS))
-        events = make(world, rng, start_ms, bool(rng.random() < world.config.stealth))
+        is_careful = bool(rng.random() < world.config.stealth)
+        # Careful criminals keep the hours of honest people; 13:00 UTC is afternoon where most accounts are.
+        hour = rng.normal(13.0, 3.5) % 24 if is_careful else rng.uniform(0.0, 24.0)
+        events = make(world, rng, day_ms + int(hour * HOUR_MS), is_careful)
         is_marked = events["pattern"] != UNMARKED
         events["pattern"] = np.where(is_marked, number, 0)
         events["episode"] = np.where(is_marked, first_episode + k, -1)

@@ -185,7 +185,7 @@ def write_events(
             if uses_device:
                 device = device_of(household[a], time_ms)
                 which = unit(state)
-                if which < 0.004:  # a borrowed or brand-new device
+                if which < 0.01:  # a borrowed or brand-new device
                     device = ONE_OFF_DEVICE + np.int64(unit(state) * 150_000_000)
                 elif which < 0.25 and has_second_device[a]:
                     device += 4

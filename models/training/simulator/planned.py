@@ -27,6 +27,8 @@ def plan_day(world: World, day_ms: int) -> Events:
         _bills(world, rng, day_ms, date.day),
         _subscriptions(world, rng, day_ms, date.day),
         _takings(world, rng, day_ms, date.weekday()),
+        _cash_from_private_people(world, rng, day_ms),
+        _income_from_elsewhere(world, rng, day_ms),
         _supplier_runs(world, rng, day_ms, date.weekday()),
         _shared_bills(world, rng, day_ms),
         _large_purchases(world, rng, day_ms),
@@ -104,6 +106,28 @@ def _takings(world: World, rng: Rng, day_ms: int, weekday: int) -> Events:
     events["device"] = -1
     events["ip"] = -1
     return events
+
+
+def _cash_from_private_people(world: World, rng: Rng, day_ms: int) -> Events:
+    """A used car sold, a wedding, savings from under the mattress: cash deposits out of the blue."""
+    people = world.customers(rng, int(rng.poisson(0.002 * world.config.accounts)))
+    eur = np.ceil(np.minimum(rng.lognormal(6.9, 1.1, len(people)), 25_000.0) / 50) * 50
+    times = _times(rng, day_ms, 7, 17, len(people))
+    events = world.transfers(times, people, world.population.savings[people], eur, channel="cash")
+    events["device"] = -1
+    events["ip"] = -1
+    return events
+
+
+def _income_from_elsewhere(world: World, rng: Rng, day_ms: int) -> Events:
+    """Pensions, family, things sold, refunds: money from other banks, mostly small, sometimes not."""
+    count = int(rng.poisson(0.08 * world.config.accounts))
+    people = rng.integers(0, world.config.accounts, count)
+    channel = np.where(rng.random(count) < 0.4, CHANNELS.index("instant_transfer"), CHANNELS.index("transfer"))
+    eur = rng.lognormal(4.9, 1.3, count)
+    eur = np.where(rng.random(count) < 0.4, np.ceil(eur / 10) * 10, eur)
+    times = _times(rng, day_ms, 5, 22, count)
+    return world.transfers(times, world.externals(rng, count), people, eur, channel=channel.astype(np.uint8))
 
 
 def _supplier_runs(world: World, rng: Rng, day_ms: int, weekday: int) -> Events:

@@ -124,7 +124,7 @@ POISONS: dict[str, Poison] = {
     "unknown_currency": Poison("UNKNOWN_CURRENCY", _avro(currency="ZZQ")),
     "negative_amount": Poison("AMOUNT_OUT_OF_RANGE", _avro(amount_minor=-1)),
     "absurd_amount": Poison("AMOUNT_OUT_OF_RANGE", _avro(amount_minor=10**15 + 1)),
-    "empty_account": Poison("INVALID_IDENTIFIER", _avro(account_id="")),
+    "empty_account": Poison("EMPTY_ID", _avro(account_id="")),
     # Rare, because 10 MB each: one in about two thousand bad records.
     "huge_record": Poison("RECORD_TOO_LARGE", _huge, weight=0.01),
 }
