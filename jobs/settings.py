@@ -244,6 +244,15 @@ class Settings(BaseSettings):
             )
         return self
 
+    def as_environment(self) -> dict[str, str]:
+        """Everything that differs from the defaults as ``WEIR_`` variables, secrets in clear: for a child process."""
+        changed = {name: value for name, value in self if value != type(self).model_fields[name].default}
+        return {
+            f"WEIR_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in changed.items()
+            if value is not None
+        }
+
     def masked(self) -> dict[str, Any]:
         """Effective values for printing, secrets as stars."""
         return {name: _shown(value) for name, value in self}
@@ -336,3 +345,15 @@ def _explain(error: ValidationError) -> str:
             message = "there is no such setting; 'weir --help' and docs/operating.md list them"
         lines.append(f"{name}: {message}" if name else message)
     return "\n".join(lines)
+
+
+def settings_table() -> str:
+    """Every setting with its variable, default and meaning, as a Markdown table."""
+    rows = ["| setting (in weir.toml) | environment | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, Path):
+            default = default.relative_to(REPOSITORY)
+        shown = "none" if default is None else f"`{default}`"
+        rows.append(f"| `{name}` | `WEIR_{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows)

@@ -101,7 +101,7 @@ class LocalStack:
     ) -> None:
         self.home = (home or HOME).resolve()
         self.options = options or StackOptions()
-        self._jars_folder = jars_folder or HOME / "jars"
+        self.jars_folder = jars_folder or HOME / "jars"
         self._progress = progress
         self._starts = 0
         self._lock = threading.Lock()  # the services start side by side and share one state file
@@ -170,7 +170,7 @@ class LocalStack:
             return state
         if state:
             self.down()
-        jars = fetch_jars(self._jars_folder, self._progress)
+        jars = fetch_jars(self.jars_folder, self._progress)
         self.home.mkdir(parents=True, exist_ok=True)
         try:
             return self._start(jars)

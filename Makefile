@@ -1,0 +1,87 @@
+# Weir. `make` alone prints what there is.
+# Everything that is made lies in .venv (Python packages) and .weir (jars, data, logs, caches); both are ignored by git.
+
+PYTHON   ?= python3.11
+DURATION ?=
+TESTS    ?= tests
+ARGS     ?=
+
+BIN   := .venv/bin
+WEIR  := $(BIN)/weir
+RUN   := $(BIN)/python
+TABLE := docs/operating.md
+
+.DEFAULT_GOAL := help
+.PHONY: help setup jars test lint demo up down status bench accuracy models docs clean tools-python tools-java
+
+help:  ## Show this list.
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+setup: .venv/made-test  ## Make .venv with everything but the training packages (once; then it takes no time).
+
+jars: .weir/jars/complete  ## Fetch the Kafka broker and the Flink connector by Maven (once).
+
+test: setup jars  ## Run every test. TESTS=tests/unit for a part, ARGS='-k name' for pytest.
+	$(RUN) -m pytest $(TESTS) $(ARGS)
+
+lint: setup  ## Check style (ruff), types (mypy) and the direction of imports.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(RUN) -m pytest -q tests/unit/test_imports.py
+
+demo: setup jars  ## Run the whole of it with a live view. DURATION=60 ends it after so many seconds, else Ctrl-C.
+	$(WEIR) demo $(if $(DURATION),--duration-seconds $(DURATION)) $(ARGS)
+
+up: setup jars  ## Start Kafka, Flink and Redis on this machine.
+	$(WEIR) up $(ARGS)
+
+down: setup  ## Stop them.
+	$(WEIR) down $(ARGS)
+
+status: setup  ## Show what runs, where, and how far behind it is.
+	$(WEIR) status $(ARGS)
+
+bench: setup jars .venv/made-bench  ## Measure throughput and latency, beside a per-event job and quix-streams.
+	$(RUN) -m tests.bench $(ARGS)
+
+accuracy: setup .venv/made-train  ## Compare with XGBoost on the Fraud Detection Handbook's weeks, by its protocol.
+	$(RUN) -m models.training.handbook $(ARGS)
+
+models: setup .venv/made-train  ## Train, export and check the shipped models anew.
+	$(RUN) -m models.training $(ARGS)
+
+docs: setup  ## Write the generated parts of docs/ anew: the feature catalogue and the settings.
+	$(RUN) -m models.features.catalogue > docs/features.md
+	$(RUN) -m deploy.cli.documents $(TABLE)
+
+clean: tools-python  ## Stop the stack, and remove what was made: .venv, .weir and caches.
+	@if [ -x $(WEIR) ]; then $(WEIR) down; fi
+	rm -rf .venv .weir build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+tools-python:
+	@command -v $(PYTHON) >/dev/null 2>&1 && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed and '$(PYTHON)' is not one: install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+
+tools-java:
+	@version=$$("$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1); \
+	  [ "$${version:-0}" -ge 17 ] 2>/dev/null || \
+	  { echo "Java 17 is needed (found: $${version:-none}): install openjdk-17, or point JAVA_HOME at it." >&2; exit 1; }
+
+# A stamp is newer than pyproject.toml when the packages are as that file asks for.
+.venv/made-test: pyproject.toml | tools-python tools-java
+	@test -x $(RUN) || $(PYTHON) -m venv .venv
+	@echo "installing Weir's Python packages into .venv (some minutes, once)"
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@touch $@
+
+.venv/made-%: pyproject.toml .venv/made-test
+	@echo "installing the packages of '$*' into .venv"
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[$*]"
+	@touch $@
+
+.weir/jars/complete: deploy/local/pom.xml .venv/made-test
+	@$(RUN) -m deploy.local.jars
+	@touch $@

@@ -1,0 +1,45 @@
+"""``weir up``: start the embedded stack."""
+
+import json
+import time
+
+import click
+
+from deploy.cli.context import CommandContext, pass_context, say
+
+
+@click.command()
+@click.option("--taskmanagers", type=click.IntRange(0), help="Number of TaskManagers.  [default: the parallelism]")
+@click.option("--without-flink", is_flag=True, help="Start Kafka and Redis only.")
+@click.option("--transaction-partitions", type=click.IntRange(1), default=4, show_default=True, help="For a new topic.")
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as JSON.")
+@pass_context
+def command(
+    context: CommandContext, taskmanagers: int | None, without_flink: bool, transaction_partitions: int, as_json: bool
+) -> None:
+    """Start Kafka, Flink and Redis on this machine, and make the topics.
+
+    Everything runs on free loopback ports, with its data under .weir. The first time, the broker's jars are fetched by
+    Maven (about 60 MB). A stack that runs already is left as it is.
+    """
+    from deploy.local.stack import LocalStack, StackOptions
+
+    settings = context.settings()
+    options = StackOptions(
+        taskmanagers=settings.parallelism if taskmanagers is None else taskmanagers,
+        with_flink=not without_flink,
+        topic_prefix=settings.topic_prefix,
+        partitions={"transactions": transaction_partitions},
+        checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
+        buffer_timeout_ms=settings.buffer_timeout_ms,
+    )
+    started = time.monotonic()
+    stack = LocalStack(settings.home_dir, options, progress=say)
+    state = stack.up()
+    say(f"up after {time.monotonic() - started:.1f} s; stop it with 'weir down'")
+    addresses = {key: state.get(key) for key in ("bootstrap_servers", "flink_rest_url", "redis_url")}
+    if as_json:
+        click.echo(json.dumps(addresses))
+    else:
+        for key, value in addresses.items():
+            click.echo(f"{key:<18} {value or '-'}")
