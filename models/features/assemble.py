@@ -130,8 +130,8 @@ def assemble(columns: TransactionColumns, partials: Sequence[Partials], referenc
     matrix = np.full((n, len(FEATURES)), np.nan, np.float32)
     amount = to_reference_minor(columns.amount_minor, columns.currency) / 100.0
     gathered = partial_columns(partials, n)
-    for values, targets in zip(gathered, _COPIED, strict=True):
-        matrix[:, targets] = values[:, : len(targets)]
+    for values, (targets, count) in zip(gathered, _COPIED, strict=True):
+        matrix[:, targets] = values[:, :count]
     with np.errstate(divide="ignore", invalid="ignore"):
         computed: dict[str, npt.NDArray[np.generic]] = {}
         computed |= _transaction_features(columns, amount)
@@ -152,9 +152,12 @@ def assemble(columns: TransactionColumns, partials: Sequence[Partials], referenc
 
 
 _COPIED = tuple(
-    slice(positions[0], positions[-1] + 1)
-    if positions == list(range(positions[0], positions[-1] + 1))
-    else np.array(positions, np.intp)
+    (
+        slice(positions[0], positions[-1] + 1)
+        if positions == list(range(positions[0], positions[-1] + 1))
+        else np.array(positions, np.intp),
+        len(positions),
+    )
     for role in (ORIGINATOR, BENEFICIARY, DEVICE)
     for positions in ([FEATURE_INDEX[c.name] for c in STORE.columns(role) if c.name in FEATURE_INDEX],)
 )

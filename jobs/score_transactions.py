@@ -1,0 +1,182 @@
+"""Score every transaction of a Kafka stream.
+
+Reads
+    `transactions` (transaction.avsc) and `labels` (label.avsc), raw; `control` (rule.avsc), key `rule/RULE_ID`.
+Writes
+    `decisions` (decision.avsc), key account id, exactly once: one for each accepted transaction.
+    `alerts` (alert.avsc), key account id, at least once and at once; consumers keep the highest revision of an alert_id.
+    `dead-letters` and `duplicates`, key and value untouched, the reason in headers, exactly once.
+Key
+    Home shard = Kafka partition modulo shards; entity shard = hash of account, counterparty or device modulo shards.
+Event time
+    `event_time_ms`; windows are [t - w, t). Late events are scored, and see and update the window they belong to.
+State
+    Home: ids of accepted transactions (a stated number). Entity: touches within the longest window. Decision: batches
+    that wait for partial features; rules by broadcast. See the functions in jobs/stream.
+Guarantee
+    A read_committed reader of decisions, dead-letters and duplicates finds every record of the input in exactly one of
+    them, once, after any kill of Flink's processes or of the broker, as long as checkpoints survive, the input is kept
+    until it is read, and no transaction is open longer than its timeout.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+from pyflink.common import Configuration, Types
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment
+
+from jobs.settings import Settings
+from jobs.stream import row_types, tables
+from jobs.stream.control import ControlRecord
+from jobs.stream.control_topic import read_control
+from jobs.stream.decision_function import CONTROL_DEAD_LETTERS, DecisionFunction, control_state
+from jobs.stream.entity_function import EntityFunction
+from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES, IntakeFunction
+from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
+from models.features.catalogue import STORE
+from models.scoring.core_settings import CoreSettings
+
+JOB_NAME = "score-transactions"
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Output streams of the topology."""
+
+    results: DataStream  # rows of `row_types.results`
+    dead_letters: DataStream  # rows of `row_types.refused`
+    duplicates: DataStream
+
+
+def build(
+    settings: Settings,
+    batches: DataStream,
+    control: DataStream,
+    initial_control: tuple[ControlRecord, ...] = (),
+) -> Scoring:
+    """Wire the stages between a stream of micro-batches and the streams of results.
+
+    Parameters
+    ----------
+    settings
+        Of the job.
+    batches
+        Rows of `row_types.micro_batch`.
+    control
+        Rows of `row_types.control_record`.
+    initial_control
+        Control records in force when the job starts.
+    """
+    core = core_settings(settings)
+    keys = shard_keys(get_gateway().jvm, settings.shards)
+    intake = (
+        batches.key_by(lambda row: keys[row[0]], Types.INT())
+        .process(IntakeFunction(core, settings.topics.labels, settings.schema_registry_url), row_types.touch_block())
+        .name("take in")
+        .uid("take-in")
+    )
+    partials = (
+        intake.key_by(lambda row: keys[row[0]], Types.INT())
+        .process(EntityFunction(core.store), row_types.home_part())
+        .name("touch entities")
+        .uid("touch-entities")
+    )
+    decision = DecisionFunction(
+        models_dir=str(settings.models_dir),
+        attribute_names=core.attribute_names,
+        keys=keys,
+        control_topic=settings.topics.control,
+        initial_control=initial_control,
+        redis_url=settings.redis_url,
+        reference_budget_seconds=settings.reference_budget_ms / 1000,
+        entity_wait_seconds=settings.entity_wait_ms / 1000,
+    )
+    results = (
+        intake.get_side_output(BATCHES)
+        .union(partials)
+        .key_by(lambda row: keys[row[0]], Types.INT())
+        .connect(control.broadcast(control_state()))
+        .process(decision, row_types.results())
+        .name("decide")
+        .uid("decide")
+    )
+    return Scoring(
+        results=results,
+        dead_letters=intake.get_side_output(DEAD_LETTERS).union(results.get_side_output(CONTROL_DEAD_LETTERS)),
+        duplicates=intake.get_side_output(DUPLICATES),
+    )
+
+
+def core_settings(settings: Settings) -> CoreSettings:
+    """Return the settings that decide results."""
+    return CoreSettings(
+        shards=settings.shards,
+        dedupe_horizon=settings.dedupe_horizon,
+        max_record_bytes=settings.max_record_bytes,
+        max_future_ms=settings.max_future_seconds * 1000,
+        store=STORE,
+    )
+
+
+def submit(settings: Settings) -> None:
+    """Make the real ends, wire the job between them and submit it."""
+    configuration = Configuration()
+    configuration.set_string("pipeline.max-parallelism", str(MAX_PARALLELISM))
+    configuration.set_string("parallelism.default", str(settings.parallelism))
+    configuration.set_string(
+        "execution.checkpointing.interval", f"{settings.checkpoint_interval_seconds * 1000:.0f} ms"
+    )
+    configuration.set_string("execution.checkpointing.mode", "EXACTLY_ONCE")
+    configuration.set_string("execution.buffer-timeout.interval", f"{settings.buffer_timeout_ms} ms")
+    configuration.set_string("pipeline.object-reuse", "true")
+    environment = StreamExecutionEnvironment.get_execution_environment(configuration)
+    sql = StreamTableEnvironment.create(environment)
+    initial_control, control_offset = read_control(settings)
+    tables.create_source(sql, settings)
+    tables.create_control_source(sql, settings, control_offset)
+    scoring = build(settings, tables.micro_batches(sql, settings), tables.control_records(sql), initial_control)
+    topics = settings.topics
+    tables.create_results_view(sql, scoring.results)
+    tables.create_refused_view(sql, "refused", scoring.dead_letters)
+    tables.create_refused_view(sql, "repeated", scoring.duplicates)
+    tables.create_sink(sql, settings, "alerts", topics.alerts, is_exactly_once=False, headers=False)
+    tables.create_sink(sql, settings, "decisions", topics.decisions, is_exactly_once=True, headers=False)
+    tables.create_sink(sql, settings, "dead_letters", topics.dead_letters, is_exactly_once=True, headers=True)
+    tables.create_sink(sql, settings, "duplicates", topics.duplicates, is_exactly_once=True, headers=True)
+    statements = sql.create_statement_set()
+    statements.add_insert_sql(tables.insert_pairs("alerts", "f2", "f3"))
+    statements.add_insert_sql(tables.insert_pairs("decisions", "f0", "f1"))
+    statements.add_insert_sql(tables.insert_refused("dead_letters", "refused"))
+    statements.add_insert_sql(tables.insert_refused("duplicates", "repeated"))
+    statements.attach_as_datastream()
+    environment.execute_async(JOB_NAME)
+
+
+@click.command(help="Submit the scoring job to the Flink cluster of the environment. `weir score` does it for you.")
+@click.option("--parallelism", type=int, help="Slots to use.")
+@click.option("--shards", type=int, help="Entity shards; fixed for the state's life.")
+@click.option("--microbatch-ms", type=int, help="Milliseconds that records are gathered for.")
+@click.option("--checkpoint-interval-seconds", type=float, help="Seconds between checkpoints.")
+def command(**flags: float | None) -> None:
+    """Load the settings and submit."""
+    settings = Settings.load(**flags)
+    logging.basicConfig(level=settings.log_level, stream=sys.stderr)
+    logging.getLogger(__name__).info("settings: %s", settings.masked())
+    submit(settings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0 when the job is submitted."""
+    command.main(args=list(argv) if argv is not None else None, standalone_mode=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

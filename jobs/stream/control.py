@@ -1,0 +1,104 @@
+"""The control topic: rules that come, change and go while the job runs."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from models.scoring.decider import Decider
+from models.scoring.errors import RuleError
+from models.scoring.rules import Rule
+from schemas.errors import SerializationError
+from schemas.records import decode_record
+
+RULE_PREFIX = "rule/"
+
+_PACKED = struct.Struct("<qq")
+
+
+class ControlError(Exception):
+    """A control record that cannot be applied; the message says what is wrong with it, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecord:
+    """One record of the control topic."""
+
+    key: bytes
+    value: bytes  # empty: what the key names is removed
+    offset: int
+
+    def to_bytes(self) -> bytes:
+        """Pack the record for the broadcast state."""
+        return _PACKED.pack(self.offset, len(self.key)) + self.key + self.value
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ControlRecord:
+        """Unpack what `to_bytes` packed."""
+        offset, key_length = _PACKED.unpack_from(data)
+        at = _PACKED.size + key_length
+        return cls(data[_PACKED.size : at], data[at:], offset)
+
+
+class Control:
+    """The decider in force, changed by control records between two batches.
+
+    Of two records with one key the one with the higher offset counts, in whatever order they are applied: what the
+    job read at its start, what its state restores, and what the topic brings may overlap.
+
+    Parameters
+    ----------
+    decider
+        With the shipped model and rules.
+    initial
+        Records read from the topic when the job was submitted.
+    """
+
+    def __init__(self, decider: Decider, initial: Iterable[ControlRecord] = ()) -> None:
+        self.decider = decider
+        self._offsets: dict[bytes, int] = {}
+        for record in initial:
+            self._apply_if_possible(record)
+
+    def restore(self, state: Mapping[str, bytes]) -> None:
+        """Apply what a checkpoint kept."""
+        for packed in state.values():
+            self._apply_if_possible(ControlRecord.from_bytes(packed))
+
+    def apply(self, record: ControlRecord) -> None:
+        """Apply one record.
+
+        Raises
+        ------
+        ControlError
+            If it cannot be; nothing is changed then.
+        """
+        if record.offset <= self._offsets.get(record.key, -1):
+            return
+        key = record.key.decode("utf-8", "replace")
+        if not key.startswith(RULE_PREFIX):
+            raise ControlError(f"key {key!r} is not of the form {RULE_PREFIX}RULE_ID; send the rule with such a key")
+        rule_id = key.removeprefix(RULE_PREFIX)
+        rules = self.decider.rules
+        try:
+            if record.value:
+                rule = Rule.from_record(decode_record(record.value, name="rule"))
+                if rule.rule_id != rule_id:
+                    raise ControlError(
+                        f"the key names rule {rule_id!r} and the value {rule.rule_id!r}; make them agree"
+                    )
+                changed = rules.with_rule(rule)
+            else:
+                changed = rules.without(rule_id)
+        except (RuleError, SerializationError, KeyError) as error:
+            raise ControlError(f"rule {rule_id!r}: {error}") from error
+        self.decider = self.decider.with_rules(changed)
+        self._offsets[record.key] = record.offset
+
+    def _apply_if_possible(self, record: ControlRecord) -> None:
+        try:
+            self.apply(record)
+        except ControlError:
+            # Refused with a dead letter when the topic brought it; the rules in force do not depend on it.
+            return

@@ -1,0 +1,150 @@
+"""Decision stage in Flink: batches and partial features in, decisions and alerts out; rules by broadcast."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor
+
+from jobs.stream import row_types
+from jobs.stream.control import Control, ControlError, ControlRecord
+from jobs.stream.flink_state import FlinkStateMap
+from jobs.stream.reference_redis import RedisReference, RedisReferenceSettings
+from models.scoring.decide_batch import Scored, decide_batch
+from models.scoring.decider import Decider, default_rule_set
+from models.scoring.model import ScoringModel
+from models.scoring.pending import Complete, PendingBatches
+
+logger = logging.getLogger(__name__)
+
+CONTROL_DEAD_LETTERS = OutputTag("control-dead-letters", row_types.refused())
+
+
+def control_state() -> MapStateDescriptor:
+    """Describe the broadcast state: control key -> packed ControlRecord."""
+    return MapStateDescriptor("control", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+
+
+class DecisionFunction(KeyedBroadcastProcessFunction):
+    """Hosts the PendingBatches of each home shard, and the one Decider of this subtask.
+
+    State: batches that wait for partial features, from arrival to decision; bounded by back-pressure. Broadcast
+    state: the rules as the control topic changed them, for the job's life.
+    """
+
+    def __init__(
+        self,
+        models_dir: str,
+        attribute_names: tuple[str, ...],
+        keys: tuple[int, ...],
+        control_topic: str,
+        initial_control: tuple[ControlRecord, ...],
+        redis_url: str | None,
+        reference_budget_seconds: float,
+        entity_wait_seconds: float,
+    ) -> None:
+        self._models_dir = models_dir
+        self._attribute_names = attribute_names
+        self._keys = keys
+        self._control_topic = control_topic
+        self._initial_control = initial_control
+        self._redis_url = redis_url
+        self._reference_budget_seconds = reference_budget_seconds
+        self._entity_wait_seconds = entity_wait_seconds
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Load the model, connect to the reference data, attach the state."""
+        self._state = FlinkStateMap(runtime_context, "pending")
+        self._pending: dict[int, PendingBatches] = {}
+        self._waiting_since: dict[int, dict[int, float]] = {}  # shard -> sequence -> monotonic seconds
+        self._has_timer: set[int] = set()
+        model = ScoringModel.load(Path(self._models_dir)) if (Path(self._models_dir) / "card.json").exists() else None
+        self._control = Control(Decider(model, default_rule_set(self._attribute_names)), self._initial_control)
+        self._is_first_subtask = runtime_context.get_index_of_this_subtask() == 0
+        self._is_control_restored = False
+        self._reference = None
+        if self._redis_url and self._reference_budget_seconds > 0:
+            budget = RedisReferenceSettings(budget_seconds=self._reference_budget_seconds)
+            self._reference = RedisReference.connect(self._redis_url, budget)
+        metrics = runtime_context.get_metrics_group()
+        self._decisions = metrics.counter("weir_decisions_total")
+        self._alerts = metrics.counter("weir_alerts_total")
+        self._degraded = metrics.counter("weir_degraded_decisions_total")
+
+    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
+        """Take in a batch or partials, and decide on what is complete."""
+        self._restore_control(ctx)
+        shard, entity_shard, sequence, data = value[0], value[1], value[2], value[3]
+        pending = self._pending_of(shard)
+        if entity_shard < 0:
+            pending.add_batch(data)
+            self._waiting_since[shard][sequence] = time.monotonic()
+        else:
+            pending.add_partials(sequence, entity_shard, data)
+        for complete in pending.release():
+            yield self._decide(shard, complete)
+        self._set_timer(shard, ctx)
+
+    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Decide on batches that waited too long, without what is missing."""
+        self._restore_control(ctx)
+        key = ctx.get_current_key()
+        shard = self._keys.index(key[0] if isinstance(key, Row) else key)
+        self._has_timer.discard(shard)
+        pending = self._pending_of(shard)
+        # A restart leaves timers of the past: what counts is how long this instance has waited.
+        while (oldest := pending.oldest) is not None:
+            waited = time.monotonic() - self._waiting_since[shard].setdefault(oldest, time.monotonic())
+            if waited < self._entity_wait_seconds:
+                break
+            yield self._decide(shard, pending.give_up())
+            for complete in pending.release():
+                yield self._decide(shard, complete)
+        self._set_timer(shard, ctx)
+
+    def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Any]:
+        """Change the rules; a record that cannot be is a dead letter, and the rules stay as they are."""
+        state = ctx.get_broadcast_state(control_state())
+        self._control.restore(dict(state.items()))
+        self._is_control_restored = True
+        record = ControlRecord(value[0] or b"", value[1] or b"", value[2])
+        try:
+            self._control.apply(record)
+        except ControlError as error:
+            logger.error('control record refused offset="%d": %s', record.offset, error)
+            if self._is_first_subtask:  # every subtask sees the record; one dead letter is enough
+                fields = (self._control_topic, "0", str(record.offset), "control", "INVALID_CONTROL", str(error))
+                yield CONTROL_DEAD_LETTERS, Row([record.key], [record.value], *([text] for text in fields))
+            return
+        state.put(record.key.decode(), record.to_bytes())
+
+    def _decide(self, shard: int, complete: Complete) -> Row:
+        self._waiting_since[shard].pop(complete.batch.sequence, None)
+        scored: Scored = decide_batch(self._control.decider, complete, self._reference, time.time_ns() // 1_000_000)
+        self._decisions.inc(len(scored.decisions))
+        self._alerts.inc(len(scored.alerts))
+        self._degraded.inc(scored.degraded_rows)
+        return Row(scored.decision_keys, scored.decisions, scored.alert_keys, scored.alerts)
+
+    def _set_timer(self, shard: int, ctx: Any) -> None:
+        if len(self._pending[shard]) and shard not in self._has_timer:
+            due = time.time_ns() // 1_000_000 + int(self._entity_wait_seconds * 1000)
+            ctx.timer_service().register_processing_time_timer(due)
+            self._has_timer.add(shard)
+
+    def _pending_of(self, shard: int) -> PendingBatches:
+        if shard not in self._pending:
+            self._pending[shard] = PendingBatches(self._state)
+            self._waiting_since[shard] = {}
+        return self._pending[shard]
+
+    def _restore_control(self, ctx: Any) -> None:
+        if not self._is_control_restored:
+            self._control.restore(dict(ctx.get_broadcast_state(control_state()).items()))
+            self._is_control_restored = True

@@ -1,0 +1,39 @@
+"""Entity stage in Flink: touches in, partial features out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pyflink.common import Row
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+
+from jobs.stream.flink_state import FlinkStateMap
+from models.features.durable_store import DurableEntityStore
+from models.features.store_spec import StoreSpec
+from models.features.touches import TOUCH
+
+
+class EntityFunction(KeyedProcessFunction):
+    """Hosts a DurableEntityStore per entity shard.
+
+    State: the touches of every entity within the longest window, as pages and a log; entities that are idle longer
+    are forgotten.
+    """
+
+    def __init__(self, spec: StoreSpec) -> None:
+        self._spec = spec
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Attach the state; stores are restored with the first element of their shard."""
+        self._state = FlinkStateMap(runtime_context, "entities")
+        self._stores: dict[int, DurableEntityStore] = {}
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """Apply one block of touches; answer its home shard, unless they were labels."""
+        shard, home_shard, sequence, touches = value[0], value[1], value[2], value[3]
+        if shard not in self._stores:
+            self._stores[shard] = DurableEntityStore(self._spec, self._state)
+        partials = self._stores[shard].apply(np.frombuffer(touches, TOUCH))
+        if home_shard >= 0:
+            yield Row(home_shard, shard, sequence, partials.to_bytes())

@@ -1,0 +1,198 @@
+"""The SQL edges: Kafka topics as tables of raw bytes, and micro-batches. No record crosses into Python alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyflink.datastream import DataStream
+from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+
+from jobs.settings import Settings, flink_kafka_properties
+from jobs.stream import row_types
+
+_START = {
+    # Without a checkpoint: the group's own offsets, else from the beginning.
+    "committed": {"scan.startup.mode": "group-offsets", "properties.auto.offset.reset": "earliest"},
+    "earliest": {"scan.startup.mode": "earliest-offset"},
+    "latest": {"scan.startup.mode": "latest-offset"},
+}
+FETCH_BYTES = 24 << 20
+"""More than the largest record that the topics accept (16 MiB)."""
+
+
+def _with(options: Mapping[str, str]) -> str:
+    return ", ".join(f"'{name}' = '{_quoted(value)}'" for name, value in options.items())
+
+
+def _quoted(value: str) -> str:
+    return value.replace("'", "''")
+
+
+def _client_options(settings: Settings) -> dict[str, str]:
+    return {f"properties.{name}": value for name, value in flink_kafka_properties(settings).items()}
+
+
+def create_source(tables: StreamTableEnvironment, settings: Settings) -> None:
+    """Create the table `records`: transactions and labels as raw bytes, with where and when they were produced."""
+    options = {
+        "connector": "kafka",
+        "topic": f"{settings.topics.transactions};{settings.topics.labels}",
+        "properties.group.id": settings.group_id,
+        "properties.fetch.max.bytes": str(FETCH_BYTES),
+        "properties.max.partition.fetch.bytes": str(FETCH_BYTES),
+        "properties.max.poll.records": "5000",
+        "key.format": "raw",
+        "key.fields": "record_key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        **_START[settings.start_from],
+        **_client_options(settings),
+    }
+    tables.execute_sql(
+        f"""CREATE TEMPORARY TABLE records (
+            record_key BYTES,
+            record_value BYTES,
+            source_topic STRING METADATA FROM 'topic' VIRTUAL,
+            source_partition INT METADATA FROM 'partition' VIRTUAL,
+            source_offset BIGINT METADATA FROM 'offset' VIRTUAL,
+            source_timestamp TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+            arrival AS PROCTIME()
+        ) WITH ({_with(options)})"""
+    )
+
+
+def micro_batches(tables: StreamTableEnvironment, settings: Settings) -> DataStream:
+    """Return the records of `records`, gathered per home shard and topic for some milliseconds: one row a batch."""
+    _create_sharded_view(tables, settings)
+    # ARRAY_AGG keeps nulls and the order of arrival; LISTAGG would be quadratic.
+    gathered = tables.sql_query(
+        f"""SELECT
+            shard, source_topic, ARRAY_AGG(record_value), ARRAY_AGG(record_key),
+            ARRAY_AGG(source_partition), ARRAY_AGG(source_offset), ARRAY_AGG(timestamp_ms)
+        FROM TABLE(TUMBLE(
+            TABLE sharded, DESCRIPTOR(arrival), INTERVAL '{settings.microbatch_ms / 1000:.3f}' SECOND
+        ))
+        GROUP BY shard, source_topic, window_start, window_end"""
+    )
+    return tables.to_append_stream(gathered, row_types.micro_batch())
+
+
+def _create_sharded_view(tables: StreamTableEnvironment, settings: Settings) -> None:
+    tables.execute_sql(
+        f"""CREATE TEMPORARY VIEW sharded AS SELECT
+            MOD(source_partition, {settings.shards}) AS shard, source_topic, record_value, record_key,
+            source_partition, source_offset,
+            -- milliseconds since the epoch; temporal types cannot cross into Python in thread mode
+            CAST(EXTRACT(EPOCH FROM source_timestamp) AS BIGINT) * 1000
+                + EXTRACT(MILLISECOND FROM source_timestamp) AS timestamp_ms,
+            arrival
+        FROM records"""
+    )
+
+
+def create_control_source(tables: StreamTableEnvironment, settings: Settings, offset: int) -> None:
+    """Create the table `control_records`: the control topic from an offset on."""
+    options = {
+        "connector": "kafka",
+        "topic": settings.topics.control,
+        "properties.group.id": f"{settings.group_id}-control",
+        "properties.isolation.level": "read_committed",
+        "scan.startup.mode": "specific-offsets",
+        "scan.startup.specific-offsets": f"partition:0,offset:{offset}",
+        "key.format": "raw",
+        "key.fields": "record_key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        **_client_options(settings),
+    }
+    tables.execute_sql(
+        f"""CREATE TEMPORARY TABLE control_records (
+            record_key BYTES,
+            record_value BYTES,
+            source_offset BIGINT METADATA FROM 'offset' VIRTUAL
+        ) WITH ({_with(options)})"""
+    )
+
+
+def control_records(tables: StreamTableEnvironment) -> DataStream:
+    """Return the records of `control_records`, one row each: they are few."""
+    selected = tables.sql_query("SELECT record_key, record_value, source_offset FROM control_records")
+    return tables.to_append_stream(selected, row_types.control_record())
+
+
+def create_sink(
+    tables: StreamTableEnvironment, settings: Settings, name: str, topic: str, *, is_exactly_once: bool, headers: bool
+) -> None:
+    """Create a sink table of raw keys and values, with headers if asked for."""
+    options = {
+        "connector": "kafka",
+        "topic": topic,
+        "key.format": "raw",
+        "key.fields": "record_key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        "sink.delivery-guarantee": "exactly-once" if is_exactly_once else "at-least-once",
+        "properties.linger.ms": str(settings.kafka_linger_ms),
+        "properties.compression.type": "lz4",
+        "properties.acks": "all",
+        "properties.batch.size": str(256 << 10),
+        "properties.max.request.size": str(FETCH_BYTES),
+        "properties.buffer.memory": str(4 * FETCH_BYTES),
+        **_client_options(settings),
+    }
+    if is_exactly_once:
+        options["sink.transactional-id-prefix"] = f"{settings.transactional_id_prefix}-{name}"
+        options["properties.transaction.timeout.ms"] = str(settings.transaction_timeout_seconds * 1000)
+    columns = "record_key BYTES, record_value BYTES"
+    if headers:
+        columns += ", headers MAP<STRING, BYTES> METADATA"
+    tables.execute_sql(f"CREATE TEMPORARY TABLE {name} ({columns}) WITH ({_with(options)})")
+
+
+def create_results_view(tables: StreamTableEnvironment, results: DataStream) -> None:
+    """Create the view `results` of the decision stage's rows."""
+    array = DataTypes.ARRAY(DataTypes.BYTES())
+    schema = Schema.new_builder()
+    for i in range(4):
+        schema = schema.column(f"f{i}", array)
+    tables.create_temporary_view("results", tables.from_data_stream(results, schema.build()))
+
+
+def create_refused_view(tables: StreamTableEnvironment, name: str, refused: DataStream) -> None:
+    """Create a view of refused records' rows."""
+    schema = Schema.new_builder()
+    for i in range(2):
+        schema = schema.column(f"f{i}", DataTypes.ARRAY(DataTypes.BYTES()))
+    for i in range(2, 8):
+        schema = schema.column(f"f{i}", DataTypes.ARRAY(DataTypes.STRING()))
+    tables.create_temporary_view(name, tables.from_data_stream(refused, schema.build()))
+
+
+def insert_pairs(sink: str, keys: str, values: str) -> str:
+    """Return SQL that writes two arrays of `results` as keys and values."""
+    return (
+        f"INSERT INTO {sink} SELECT {keys}[u.position], u.record_value FROM results "
+        f"CROSS JOIN UNNEST({values}) WITH ORDINALITY AS u(record_value, position)"
+    )
+
+
+DEAD_LETTER_HEADERS = (
+    "__connect.errors.topic",
+    "__connect.errors.partition",
+    "__connect.errors.offset",
+    "__connect.errors.stage",
+    "__connect.errors.exception.class.name",
+    "__connect.errors.exception.message",
+)
+"""Names that Kafka Connect gives the headers of a dead letter, in the order of the row's fields."""
+
+
+def insert_refused(sink: str, view: str) -> str:
+    """Return SQL that writes refused records with the fields of their rows as headers."""
+    headers = ", ".join(
+        f"'{name}', ENCODE(f{i}[u.position], 'UTF-8')" for i, name in enumerate(DEAD_LETTER_HEADERS, start=2)
+    )
+    return (
+        f"INSERT INTO {sink} SELECT f0[u.position], u.record_value, MAP[{headers}] FROM {view} "
+        f"CROSS JOIN UNNEST(f1) WITH ORDINALITY AS u(record_value, position)"
+    )

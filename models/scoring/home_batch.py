@@ -1,0 +1,109 @@
+"""A home shard's batch on its way to the decision stage, and its wire format."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.columns import I32, I64, StringColumn, TransactionColumns
+
+_HEADER = struct.Struct("<qqqqqqq")
+
+_STRINGS = (
+    "transaction_id", "account_id", "counterparty_id", "currency", "account_country", "counterparty_country",
+    "device_id", "ip_address", "memo",
+)  # fmt: skip
+_NUMBERS = (
+    ("event_time_ms", np.int64), ("amount_minor", np.int64), ("merchant_category", np.int32),
+    ("evidence_count", np.int32), ("schema_version", np.int16), ("channel", np.uint8),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HomeBatch:
+    """Accepted transactions of one home shard, in the order to decide on them.
+
+    Attributes
+    ----------
+    sequence
+        Number of the batch in its home shard, without gaps.
+    entity_shards
+        Bit s is set if entity shard s got touches and will send partial features.
+    history_start_ms
+        Event time of the first transaction that the home shard ever accepted.
+    ingest_time_ms
+        Wall clock when the batch was decoded.
+    """
+
+    sequence: int
+    entity_shards: int
+    history_start_ms: int
+    ingest_time_ms: int
+    columns: TransactionColumns
+    partition: I32
+    offset: I64
+    source_time_ms: I64
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def to_bytes(self) -> bytes:
+        """Pack the batch, little-endian; the strings' shared buffer travels once."""
+        columns = self.columns
+        buffers: dict[int, tuple[int, bytes]] = {}
+        at = 0
+        strings = []
+        for name in _STRINGS:
+            column: StringColumn = getattr(columns, name)
+            if id(column.buffer) not in buffers:
+                buffers[id(column.buffer)] = (at, column.buffer.tobytes())
+                at += len(column.buffer)
+            strings.append((column.offsets + buffers[id(column.buffer)][0]).astype(np.int64).tobytes())
+            strings.append(column.lengths.tobytes())
+        n = len(columns)
+        names = "\0".join(columns.attribute_names).encode()
+        header = _HEADER.pack(
+            self.sequence, self.entity_shards, self.history_start_ms, self.ingest_time_ms, n, at, len(names)
+        )
+        numbers = [getattr(columns, name).astype(dtype, copy=False).tobytes() for name, dtype in _NUMBERS]
+        kafka = [self.offset.tobytes(), self.source_time_ms.tobytes(), self.partition.tobytes()]
+        attributes = np.ascontiguousarray(columns.attributes).tobytes()
+        return b"".join([header, names, *(b for _, b in buffers.values()), *strings, *numbers, *kafka, attributes])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> HomeBatch:
+        """Unpack what `to_bytes` packed; the arrays are read-only views of `data`."""
+        sequence, entity_shards, history_start_ms, ingest_time_ms, n, size, names_size = _HEADER.unpack_from(data)
+        at = _HEADER.size
+        names = data[at : at + names_size].decode()
+        attribute_names = tuple(names.split("\0")) if names else ()
+        at += names_size
+
+        def take(count: int, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+            nonlocal at
+            taken = np.frombuffer(data, dtype, count, at)
+            at += taken.nbytes
+            return taken
+
+        buffer = take(size, np.uint8)
+        fields: dict[str, object] = {}
+        for name in _STRINGS:
+            fields[name] = StringColumn(buffer, take(n, np.int64), take(n, np.int32))  # type: ignore[arg-type]
+        for name, dtype in _NUMBERS:
+            fields[name] = take(n, dtype)
+        offset, source_time_ms, partition = take(n, np.int64), take(n, np.int64), take(n, np.int32)
+        fields["attributes"] = take(n * len(attribute_names), np.float64).reshape(n, len(attribute_names))
+        columns = TransactionColumns(attribute_names=attribute_names, **fields)  # type: ignore[arg-type]
+        return cls(
+            sequence,
+            entity_shards,
+            history_start_ms,
+            ingest_time_ms,
+            columns,
+            partition,
+            offset,
+            source_time_ms,  # type: ignore[arg-type]
+        )
