@@ -154,13 +154,13 @@ class BlockDecoder:
             for row in np.flatnonzero(program_of < 0).tolist():
                 if row in refused:
                     continue
-                versions[row] = 0
                 try:
                     program, body = self._read_slowly(int(kinds[row]), int(keys[row]), present[row])
                 except _RefusedError as reason:
                     rejected.append(Rejected(row, "decode", reason.code, str(reason)))
                     continue
                 program_of[row] = program
+                versions[row] = self._versions[program] if body is None else 0
                 if body is not None:
                     bodies[row] = len(buffer) + len(appended)
                     appended += body

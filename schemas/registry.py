@@ -71,7 +71,7 @@ class RegistrySchemas:
                 f"a schema registry is set ({url}) but its client is not installed: pip install 'weir[registry]'"
             ) from error
         # Retries are the caller's: a stalled stream should say so soon.
-        self.client = SchemaRegistryClient(
+        self.client = SchemaRegistryClient.new_client(
             {"url": url, "timeout": timeout_seconds, "max.retries": 1, **(options or {})}
         )
         self._url = url
