@@ -31,7 +31,7 @@ Settings: option > environment (WEIR_BOOTSTRAP_SERVERS ...) > weir.toml > what '
 
 
 class LazyCommands(click.Group):
-    """A group whose commands are modules, so that ``weir status`` does not wait for the imports of ``weir simulate``."""
+    """A group whose commands are modules, so that ``weir status`` need not import what ``weir simulate`` does."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the modules, with dashes."""

@@ -8,11 +8,12 @@ with the pom's checksum makes a second call return at once; a changed pom fetche
 import hashlib
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.errors import JarsNotFetchedError
+from deploy.local.errors import JarsNotFetchedError, StackError
 from deploy.local.tools import find_java, find_maven
 
 POM = Path(__file__).with_name("pom.xml")
@@ -109,3 +110,18 @@ def _run_maven(command: list[str], progress: Progress) -> None:
             f"Maven could not fetch the jars of the embedded stack; check the network or the mirror in "
             f"~/.m2/settings.xml and run again.\n{detail}"
         )
+
+
+def main() -> int:
+    """Fetch the jars into the usual folder: ``python -m deploy.local.jars``."""
+    try:
+        find_java()
+        fetch_jars(Path(__file__).resolve().parents[2] / ".weir" / "jars", lambda line: print(line, file=sys.stderr))
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

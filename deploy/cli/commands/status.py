@@ -73,7 +73,8 @@ def _kafka(settings: Settings) -> dict[str, Any]:
 
 
 def _flink(settings: Settings) -> dict[str, Any]:
-    from deploy.local.submit import FlinkRest, SubmissionError
+    from deploy.local.errors import SubmissionError
+    from deploy.local.submit import FlinkRest
 
     result: dict[str, Any] = {"address": settings.flink_rest_url, "answers": False, "jobs": []}
     rest = FlinkRest(settings.flink_rest_url, timeout_seconds=5.0)
@@ -136,9 +137,8 @@ def show(found: dict[str, Any]) -> None:
         else:
             state = "[green]answers[/]" if service["answers"] else "[red]no answer[/]"
         if name == "flink" and service["answers"]:
-            state += (
-                f", {service['taskmanagers']} TaskManagers, {service['free_slots']} of {service['slots']} slots free"
-            )
+            slots = f"{service['free_slots']} of {service['slots']} slots free"
+            state += f", {service['taskmanagers']} TaskManagers, {slots}"
         services.add_row(name, service["address"] or "-", state)
     console.print(services)
     for name in ("kafka", "flink", "redis"):
