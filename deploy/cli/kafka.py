@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import click
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from deploy.cli.context import fail
@@ -80,26 +78,3 @@ class Sender:
     def _on_delivery(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self.refused.append(error.str())
-
-
-class SinceType(click.ParamType):
-    """A time: ISO 8601, or so long ago as ``90s``, ``10m``, ``2h``, ``3d``. Becomes milliseconds since 1970 UTC."""
-
-    name = "time"
-    _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the text."""
-        if isinstance(value, int):
-            return value
-        text = str(value).strip()
-        with contextlib.suppress(ValueError):
-            if text[-1:] in self._UNITS:
-                ago = timedelta(**{self._UNITS[text[-1]]: float(text[:-1])})
-                return int((datetime.now(UTC) - ago).timestamp() * 1_000)
-            moment = datetime.fromisoformat(text)
-            return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)
-        self.fail(f"{text!r} is neither a time such as 2026-01-31T12:00 (UTC) nor an age such as 10m, 2h, 3d", param, ctx)
-
-
-SINCE = SinceType()

@@ -100,7 +100,7 @@ class LoadGenerator:
         self._producer = Producer({**PRODUCER, **properties})
         self._transactions = transactions_topic
         self._labels = labels_topic
-        self._ready: queue.Queue[_Chunk | None | BaseException] = queue.Queue(BATCHES_AHEAD)
+        self._ready: queue.Queue[_Chunk | BaseException | None] = queue.Queue(BATCHES_AHEAD)
         self._stop = threading.Event()
         self._failed = 0
         self._first_error: KafkaError | None = None
@@ -141,7 +141,7 @@ class LoadGenerator:
         except BaseException as error:  # handed over, and raised where the caller is
             self._put(error)
 
-    def _put(self, item: _Chunk | None | BaseException) -> bool:
+    def _put(self, item: _Chunk | BaseException | None) -> bool:
         while not self._stop.is_set():
             try:
                 self._ready.put(item, timeout=0.2)

@@ -1,4 +1,4 @@
-"""The load generator as a process of its own, so that what measures and what is measured do not share an interpreter."""
+"""The load generator as a process of its own: what measures and what is measured do not share an interpreter."""
 
 from __future__ import annotations
 

@@ -9,28 +9,36 @@ from typing import Any
 import click
 
 from deploy.cli.context import CommandContext, pass_context, say
+from deploy.cli.since import SINCE
 
 
 @click.command()
 @click.option("--follow", is_flag=True, help="Go on with new alerts until Ctrl-C.")
-@click.option("--since", metavar="TIME", help="Alerts of transactions since then: 10m, 2h, 3d, or 2026-01-31T12:00 (UTC).")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest ones to show, without --since.")
+@click.option(
+    "--since",
+    type=SINCE,
+    metavar="TIME",
+    help="Alerts of transactions since then: 10m, 2h, 3d, or 2026-01-31T12:00 (UTC).",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest ones to show, without --since."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_context
-def command(context: CommandContext, follow: bool, since: str | None, limit: int, as_json: bool) -> None:
+def command(context: CommandContext, follow: bool, since: int | None, limit: int, as_json: bool) -> None:
     """Show the newest alerts with their reasons.
 
     An alert that was delivered twice is shown once; a later revision of it is shown again, as it says more.
     """
     from rich.console import Console
 
-    from deploy.cli.kafka import SINCE, client_properties, plain_errors
+    from deploy.cli.kafka import client_properties, plain_errors
     from jobs.stream.alert_reader import AlertReader
     from jobs.stream.topic_reader import Start
 
     settings = context.settings()
     console = Console()
-    start = Start(since_ms=SINCE.convert(since, None, None)) if since else Start(last=limit)
+    start = Start(since_ms=since) if since is not None else Start(last=limit)
 
     def show(alert: Mapping[str, Any]) -> None:
         if as_json:
@@ -43,7 +51,7 @@ def command(context: CommandContext, follow: bool, since: str | None, limit: int
         try:
             # In the order of decisions, across partitions; the last ones where only so many are asked for
             found = sorted(reader.until_end(), key=lambda alert: int(alert["decision_time_ms"]))
-            shown = found if since else found[-limit:]
+            shown = found if since is not None else found[-limit:]
             for alert in shown:
                 show(alert)
             if not shown and not follow:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from deploy.cli.context import CommandContext, pass_context, say
+from deploy.cli.since import SINCE
 
 
 @click.command()
 @click.option("--outcome", type=click.Choice(["approve", "review", "decline"]), multiple=True, help="Only these.")
 @click.option("--account", metavar="ID", help="Only transactions of this originator.")
-@click.option("--since", metavar="TIME", help="Since then: 10m, 2h, 3d, or 2026-01-31T12:00 (UTC).  [default: all]")
+@click.option(
+    "--since", type=SINCE, metavar="TIME", help="Since then: 10m, 2h, 3d, or 2026-01-31T12:00 (UTC).  [default: all]"
+)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest ones to show.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with every field.")
 @pass_context
 def command(
-    context: CommandContext, outcome: tuple[str, ...], account: str | None, since: str | None, limit: int, as_json: bool
+    context: CommandContext, outcome: tuple[str, ...], account: str | None, since: int | None, limit: int, as_json: bool
 ) -> None:
     """Show the newest decisions of the ledger, one for every accepted transaction.
 
@@ -28,7 +31,8 @@ def command(
     """
     from rich.console import Console
 
-    from deploy.cli.kafka import SINCE, client_properties, plain_errors
+    from deploy.cli.kafka import client_properties, plain_errors
+    from deploy.cli.show import as_plain
     from jobs.stream.decision_heads import read_heads
     from jobs.stream.topic_reader import Start, TopicReader
     from schemas.decisions import OUTCOMES
@@ -37,28 +41,26 @@ def command(
     settings = context.settings()
     # Without a filter the newest are at the end; with one, nobody knows where they are
     is_filtered = bool(outcome or account)
-    at = Start(since_ms=SINCE.convert(since, None, None)) if since else Start(last=None if is_filtered else 4 * limit)
+    at = Start(since_ms=since) if since is not None else Start(last=None if is_filtered else 4 * limit)
     wanted = {OUTCOMES.index(name) for name in outcome} or set(range(len(OUTCOMES)))
     key = None if account is None else account.encode()
-    newest: deque[tuple[int, bytes]] = deque()
+    newest: list[tuple[int, int, bytes]] = []  # a heap by source time: partitions come one after the other
+    seen = 0
     with plain_errors():
         with TopicReader(client_properties(settings), [settings.topics.decisions], at) as reader:
             for batch in reader.until_end():
                 values = [m.value() or b"" for m in batch if key is None or m.key() == key]
                 heads = read_heads(values)
-                for value, is_read, what in zip(values, heads.is_read, heads.outcome.tolist(), strict=True):
-                    if not is_read or what in wanted:
-                        newest.append((0, value))
-                while len(newest) > 8 * limit:  # some to spare, since partitions come one after the other
-                    newest.popleft()
-        records = [decode_record(value, name="decision") for _, value in newest]
-    records = [record for record in records if OUTCOMES.index(record["outcome"]) in wanted]
-    records.sort(key=lambda record: int(record["processing"]["decision_time_ms"]))
-    records = records[-limit:]
+                rows = zip(values, heads.is_read, heads.outcome.tolist(), heads.source_time_ms.tolist(), strict=True)
+                for value, is_read, what, time_ms in rows:
+                    if is_read and what in wanted:
+                        seen += 1
+                        heapq.heappush(newest, (time_ms, seen, value))
+                        if len(newest) > limit:
+                            heapq.heappop(newest)
+        records = [decode_record(value, name="decision") for _, _, value in sorted(newest)]
     if as_json:
         for record in records:
-            from deploy.cli.show import as_plain
-
             click.echo(json.dumps(as_plain(record), ensure_ascii=False))
     elif records:
         Console().print(table_of(records))
@@ -66,7 +68,7 @@ def command(
         say("no decisions (of that kind); the newest are committed with the next checkpoint")
 
 
-def table_of(records: list[Mapping[str, Any]]):  # type: ignore[no-untyped-def]
+def table_of(records: Sequence[Mapping[str, Any]]):  # type: ignore[no-untyped-def]
     """Decisions as a table, oldest first."""
     from rich.table import Table
 

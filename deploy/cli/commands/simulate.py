@@ -18,7 +18,9 @@ from deploy.cli.context import CommandContext, fail, pass_context, say
 @click.option("--accounts", type=click.IntRange(200), default=50_000, show_default=True, help="Size of the population.")
 @click.option("--merchants", type=click.IntRange(200), default=5_000, show_default=True, help="Shops among it.")
 @click.option("--labels/--no-labels", default=True, show_default=True, help="Send labels too, as they become known.")
-@click.option("--poison", type=click.FloatRange(0, 1), default=0.0, help="Share of bad records of every kind, say 0.01.")
+@click.option(
+    "--poison", type=click.FloatRange(0, 1), default=0.0, help="Share of bad records of every kind, say 0.01."
+)
 @click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share of records sent twice.")
 @pass_context
 def command(
@@ -39,6 +41,7 @@ def command(
     from it are honest even if something holds the sender up. Event times end about now and run faster than the clock;
     a smaller population makes them run faster still.
     """
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     from deploy.cli.kafka import check_topic, client_properties, plain_errors
@@ -69,7 +72,7 @@ def command(
         signal.signal(signal.SIGINT, lambda *_: generator.stop())
         signal.signal(signal.SIGTERM, lambda *_: generator.stop())
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=_stderr()) as progress:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task("simulating ...", total=total)
 
             def show(report: LoadReport) -> None:
@@ -84,9 +87,3 @@ def command(
     )
     if report.failed:
         fail(f"{report.failed:,} records were refused by the broker; the first: {generator.first_error or 'no answer'}")
-
-
-def _stderr():  # type: ignore[no-untyped-def]
-    from rich.console import Console
-
-    return Console(stderr=True)

@@ -1,0 +1,168 @@
+"""``weir explain``: why one transaction was decided on as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.cli.context import CommandContext, fail, pass_context
+from deploy.cli.since import SINCE
+
+
+@click.command()
+@click.argument("transaction_id")
+@click.option(
+    "--since", type=SINCE, metavar="TIME", help="Search decisions since then: 10m, 2h, 3d, or 2026-01-31T12:00 (UTC)."
+)
+@click.option("--all-features", is_flag=True, help="Also features that are missing or zero.")
+@click.option("--json", "as_json", is_flag=True, help="The whole decision as one JSON object, features by name.")
+@pass_context
+def command(context: CommandContext, transaction_id: str, since: int | None, all_features: bool, as_json: bool) -> None:
+    """Explain the decision on TRANSACTION_ID: score, reasons, rules, and every feature as it was scored.
+
+    The decisions topic is searched from its beginning (about 300,000 decisions a second); --since makes that shorter.
+    """
+    from rich.console import Console
+
+    from deploy.cli.kafka import plain_errors
+    from deploy.cli.show import as_plain
+
+    settings = context.settings()
+    with plain_errors():
+        record = find(settings, transaction_id, since)
+    if record is None:
+        fail(
+            f"no decision on {transaction_id} is in {settings.topics.decisions}: it may not be committed yet (a few "
+            f"seconds), or be a dead letter ('weir dead-letters')"
+        )
+    names = feature_names(record)
+    if as_json:
+        named = {**record, "features": dict(zip(names, record["features"], strict=True))}
+        click.echo(json.dumps(as_plain(named), indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    for part in parts_of(record, names, usual_values(settings.models_dir, record), all_features):
+        console.print(part)
+
+
+def find(settings: Any, transaction_id: str, since_ms: int | None) -> dict[str, Any] | None:
+    """Return the newest revision of the decision on a transaction; None if there is none."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deploy.cli.kafka import client_properties
+    from jobs.stream.topic_reader import Start, TopicReader
+    from schemas.records import decode_record
+
+    needle = transaction_id.encode()
+    found: dict[str, Any] | None = None
+    with (
+        TopicReader(client_properties(settings), [settings.topics.decisions], Start(since_ms=since_ms)) as reader,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        task = progress.add_task("searching", total=reader.total)
+        for batch in reader.until_end():
+            for message in batch:
+                value = message.value()
+                # The id's bytes may stand in a record that is about another transaction
+                if value is not None and needle in value:
+                    record = decode_record(value, name="decision")
+                    if record["transaction_id"] == transaction_id:
+                        found = max(found or record, record, key=lambda r: int(r["revision"]))
+            progress.advance(task, len(batch))
+    return found
+
+
+def feature_names(record: Mapping[str, Any]) -> list[str]:
+    """Names of the features as scored; numbered ones where the decision was made with another catalogue than ours."""
+    from models.features.catalogue import FEATURE_NAMES, FEATURE_SET
+
+    if record["feature_set"] == FEATURE_SET and len(record["features"]) == len(FEATURE_NAMES):
+        return list(FEATURE_NAMES)
+    return [f"feature {i} of set {record['feature_set']}" for i in range(len(record["features"]))]
+
+
+def usual_values(models_dir: Path, record: Mapping[str, Any]) -> dict[str, float]:
+    """Medians over legitimate training transactions, from the card of the very model that scored; else nothing."""
+    try:
+        card = json.loads((models_dir / "card.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    is_same = (card.get("name"), card.get("version")) == (record["model_name"], record["model_version"])
+    return dict(card.get("usual_values", {})) if is_same else {}
+
+
+def parts_of(record: Mapping[str, Any], names: list[str], usual: Mapping[str, float], all_features: bool) -> list[Any]:
+    """Make what is printed, part by part."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from deploy.cli.show import OUTCOME_STYLES, moment, money, number
+    from models.features.catalogue import FEATURE_INDEX, FEATURES
+
+    explanation, processing = record["explanation"], record["processing"]
+    head = Table.grid(padding=(0, 2))
+    head.add_column(style="bold")
+    style = OUTCOME_STYLES.get(record["outcome"], "")
+    head.add_row("transaction", record["transaction_id"])
+    head.add_row("outcome", Text(record["outcome"], style=f"bold {style}"))
+    head.add_row("score", f"{record['score']:.4f}   typologies {record['typology_score']:.2f}")
+    head.add_row("amount", money(record["amount_minor"], record["currency"]))
+    head.add_row("from → to", f"{record['account_id']} → {record['counterparty_id']}")
+    head.add_row("happened", f"{moment(record['event_time_ms'])} UTC")
+    head.add_row(
+        "decided",
+        f"{moment(processing['decision_time_ms'])} UTC, "
+        f"{processing['decision_time_ms'] - record['source_time_ms']} ms after it was produced",
+    )
+    head.add_row("read from", f"partition {record['source_partition']}, offset {record['source_offset']}")
+    head.add_row("model", f"{record['model_name']} {record['model_version']}   sha256 {record['model_sha256'][:16]}")
+    head.add_row(
+        "versions",
+        f"rules {record['rules_version']}   features {record['feature_set']}   schema {record['schema_version']}   "
+        f"revision {record['revision']}   {processing['mode']}",
+    )
+    if explanation["degraded"]:
+        head.add_row("decided without", Text(", ".join(explanation["degraded"]), style="yellow"))
+    parts: list[Any] = [head]
+
+    if explanation["reasons"]:
+        reasons = Table(title="Principal reasons", title_justify="left", box=None, header_style="bold")
+        for title in ("reason", "code", "feature"):
+            reasons.add_column(title)
+        for title in ("value", "usual", "contribution"):
+            reasons.add_column(title, justify="right")
+        for reason in explanation["reasons"]:
+            reasons.add_row(reason["text"], reason["code"], reason["feature"], number(reason["value"]),
+                            number(reason["usual_value"]), f"{reason['contribution']:+.2f}")  # fmt: skip
+        parts += ["", reasons]
+    if explanation["rule_hits"]:
+        hits = Table(title="Rules that hit", title_justify="left", box=None, header_style="bold")
+        for title in ("rule", "version", "typology", "weight"):
+            hits.add_column(title)
+        for hit in explanation["rule_hits"]:
+            hits.add_row(hit["rule_id"], str(hit["version"]), hit["typology"], f"{hit['weight']:.2f}")
+        parts += ["", hits]
+    if explanation["warming"]:
+        parts += ["", f"Rules still warming up (window not filled yet): {', '.join(explanation['warming'])}"]
+
+    features = Table(title="Features as scored", title_justify="left", box=None, header_style="bold")
+    for title, justify in (
+        ("feature", "left"),
+        ("value", "right"),
+        ("usual", "right"),
+        ("unit", "left"),
+        ("meaning", "left"),
+    ):
+        features.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for name, value in zip(names, record["features"], strict=True):
+        if not all_features and (value == 0 or value != value):
+            continue
+        known = FEATURES[FEATURE_INDEX[name]] if name in FEATURE_INDEX else None
+        features.add_row(name, number(value), number(usual.get(name)) if usual else "",
+                         known.unit if known else "", known.meaning if known else "")  # fmt: skip
+    return [*parts, "", features]
