@@ -134,8 +134,8 @@ def _known(name: str) -> str:
     if name in _fields() or name in PSEUDO_FIELDS or (name.startswith(ATTRIBUTES) and name != ATTRIBUTES):
         return name
     raise MappingError(
-        f"there is no field {name!r}; a transaction has {', '.join(_fields())}; besides, {', '.join(PSEUDO_FIELDS)} and "
-        f"attributes.NAME are understood"
+        f"there is no field {name!r}; a transaction has {', '.join(_fields())}; besides, "
+        f"{', '.join(PSEUDO_FIELDS)} and attributes.NAME are understood"
     )
 
 

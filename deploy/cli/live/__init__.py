@@ -1,0 +1,1 @@
+"""The demo's live view: what is counted (pure), how it looks, and who feeds it."""

@@ -1,0 +1,303 @@
+"""One run of the demo: a stack of its own, the job, the load, the view, and an orderly end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from deploy.cli.live.model import LiveModel, Snapshot
+from deploy.cli.live.panels import Accounts, LiveView, alert_line, line, summary
+from deploy.cli.live.watcher import Watcher, wait_for_accounts
+from deploy.load.plan import LoadPlan
+from deploy.load.process import GeneratorProcess
+from deploy.local.errors import StackError
+from deploy.local.jars import fetch_jars
+from deploy.local.stack import LocalStack, StackOptions
+from deploy.local.submit import FINAL_STATES, FlinkRest, submit_job
+from jobs.settings import Settings, kafka_properties
+
+JOB = "jobs.score_transactions"
+REFRESH_SECONDS = 0.5
+LINE_SECONDS = 5.0
+JOB_CHECK_SECONDS = 2.0
+READY_SECONDS = 180.0  # the job loads its compiled code and the model; from an empty cache that takes about a minute
+QUIET_SECONDS = 20.0  # longer than a restart of the job takes: after it, nothing more will come
+PICTURE_SIZE = (132, 36)
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What to show, and how.
+
+    Attributes
+    ----------
+    rate
+        Records a second.
+    duration_seconds
+        None until Ctrl-C.
+    accounts, merchants
+        Population: small, so that a minute of the demo is days of event time and the long windows fill.
+    poison_rate, duplicate_rate
+        So that dead letters and duplicates show.
+    picture
+        File for an SVG of the last view.
+    """
+
+    rate: float = 2_000.0
+    duration_seconds: float | None = None
+    seed: int = 1
+    accounts: int = 5_000
+    merchants: int = 1_000
+    poison_rate: float = 0.005
+    duplicate_rate: float = 0.005
+    picture: Path | None = None
+
+    def plan(self) -> LoadPlan:
+        """The load."""
+        count = None if self.duration_seconds is None else max(1, round(self.rate * self.duration_seconds))
+        return LoadPlan(
+            rate=self.rate,
+            count=count,
+            end_ms=int(time.time() * 1_000),
+            seed=self.seed,
+            accounts=self.accounts,
+            merchants=self.merchants,
+            poison_rate=self.poison_rate,
+            duplicate_rate=self.duplicate_rate,
+        )
+
+
+class Demo:
+    """Runs the demo in the foreground.
+
+    Parameters
+    ----------
+    make_settings
+        Gives the effective settings for overrides.
+    home
+        Folder of the demo's own stack: whatever runs beside it is not touched. Emptied at the start, kept at the end.
+    options
+        What to show.
+    console
+        Where to.
+    """
+
+    def __init__(
+        self, make_settings: Callable[..., Settings], home: Path, options: DemoOptions, console: Console
+    ) -> None:
+        self._make_settings = make_settings
+        self._home = home
+        self._options = options
+        self._console = console
+        self._model = LiveModel()
+        self._stop = threading.Event()
+        self._printed_at = 0.0
+        self._printed_alerts = 0
+
+    def run(self) -> bool:
+        """Run it to the end; returns whether every record was accounted for."""
+        with _only_one(self._home), _stack(self._make_settings, self._home, self._say) as (stack, settings):
+            job_id = self._start_job(stack, settings)
+            accounts = self._show(settings, FlinkRest(settings.flink_rest_url), job_id)
+            snapshot = self._model.snapshot()
+            self._write_picture(snapshot)
+            self._console.print(summary(snapshot, accounts))
+            self._say("stopping everything ...")
+        self._say(f"stopped; logs are in {self._home / 'logs'}")
+        return accounts.is_even
+
+    # -- the start --------------------------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"· {text}", style="dim", highlight=False)
+
+    def _start_job(self, stack: LocalStack, settings: Settings) -> str:
+        self._say("submitting the scoring job ...")
+        with self._console.status("the client starts, and sends the job"):
+            job_id = submit_job(
+                settings.flink_rest_url,
+                JOB,
+                jars=fetch_jars(stack.jars_folder),
+                work_folder=stack.logs,
+                options=stack.flink.job_options(),
+                environment=settings.as_environment(),
+            )
+        self._say("warming up: the job loads the model and its compiled code ...")
+        with self._console.status("warming up"):
+            FlinkRest(settings.flink_rest_url).wait_until_running(job_id, READY_SECONDS)
+        return job_id
+
+    # -- the view ---------------------------------------------------------------------------------------------------
+
+    def _show(self, settings: Settings, rest: FlinkRest, job_id: str) -> Accounts:
+        properties, topics = kafka_properties(settings), settings.topics
+        options = self._options
+        generator = GeneratorProcess(options.plan(), properties, topics.transactions, topics.labels)
+        model = self._model
+        hint = "Ctrl-C ends" if options.duration_seconds is None else f"of {options.duration_seconds:.0f} s"
+        self._say(f"the job runs; simulating {options.rate:,.0f} transactions a second ...")
+        with Watcher(model, properties, topics) as watcher, generator, _ctrl_c(self._stop), self._view() as draw:
+            model.phase = "simulating and scoring"
+            job_seen = 0.0
+            while generator.is_running and not self._stop.is_set():
+                if time.monotonic() - job_seen > JOB_CHECK_SECONDS:
+                    model.phase = _phase_of(rest, job_id)
+                    job_seen = time.monotonic()
+                self._tick(generator, watcher, draw, hint)
+            model.phase = "draining: no more is sent"
+            model.set_sent(generator.stop().sent)
+            self._drain(generator, watcher, draw)
+            model.phase = "waiting for the last checkpoint, which commits the ledger"
+            self._tick(generator, watcher, draw, "")
+            wait_seconds = 10.0 + 5 * settings.checkpoint_interval_seconds
+            return wait_for_accounts(model.snapshot().sent, properties, topics, wait_seconds)
+
+    def _tick(
+        self, generator: GeneratorProcess, watcher: Watcher, draw: Callable[[Snapshot, str], None], hint: str
+    ) -> None:
+        if watcher.error is not None:
+            raise watcher.error
+        self._model.set_sent(generator.report.sent)
+        self._model.tick(time.monotonic())
+        draw(self._model.snapshot(), hint)
+        time.sleep(REFRESH_SECONDS)
+
+    def _drain(self, generator: GeneratorProcess, watcher: Watcher, draw: Callable[[Snapshot, str], None]) -> None:
+        answered, since = -1, time.monotonic()
+        while True:
+            snapshot = self._model.snapshot()
+            if snapshot.waiting <= 0 or time.monotonic() - since > QUIET_SECONDS:
+                return
+            if snapshot.answered != answered:
+                answered, since = snapshot.answered, time.monotonic()
+            self._tick(generator, watcher, draw, f"{snapshot.waiting:,} waiting")
+
+    @contextlib.contextmanager
+    def _view(self) -> Iterator[Callable[[Snapshot, str], None]]:
+        if not self._console.is_terminal:
+            yield self._print_lines
+            return
+        with Live(console=self._console, screen=True, auto_refresh=False) as live:
+            yield lambda snapshot, hint: live.update(LiveView(snapshot, hint), refresh=True)
+
+    def _print_lines(self, snapshot: Snapshot, hint: str) -> None:
+        """Without a terminal: a line every few seconds, and with it the newest alert."""
+        del hint
+        if time.monotonic() - self._printed_at < LINE_SECONDS:
+            return
+        self._printed_at = time.monotonic()
+        self._console.print(line(snapshot), highlight=False, soft_wrap=True)
+        if snapshot.alerts > self._printed_alerts:
+            self._printed_alerts = snapshot.alerts
+            self._console.print(alert_line(snapshot.newest_alerts[0]), highlight=False, soft_wrap=True)
+
+    def _write_picture(self, snapshot: Snapshot) -> None:
+        if self._options.picture is None:
+            return
+        width, height = PICTURE_SIZE
+        with Path("/dev/null").open("w") as nowhere:
+            canvas = Console(
+                record=True, width=width, height=height, file=nowhere, force_terminal=True, color_system="truecolor"
+            )
+            canvas.print(LiveView(snapshot), height=height)
+            self._options.picture.parent.mkdir(parents=True, exist_ok=True)
+            canvas.save_svg(str(self._options.picture), title="weir demo")
+        self._say(f"wrote {self._options.picture}")
+
+
+def _phase_of(rest: FlinkRest, job_id: str) -> str:
+    """Tell the job's state in the words of the view.
+
+    Raises
+    ------
+    StackError
+        If the job has ended.
+    """
+    state = rest.state(job_id)
+    if state in FINAL_STATES:
+        raise StackError(f"the scoring job is {state}:\n{rest.failure(job_id)[:3_000]}")
+    return "simulating and scoring" if state == "RUNNING" else f"the job is {state.lower()}"
+
+
+@contextlib.contextmanager
+def _stack(
+    make_settings: Callable[..., Settings], home: Path, say: Callable[[str], None]
+) -> Iterator[tuple[LocalStack, Settings]]:
+    """Start a stack on an empty folder, and stop it whatever happens."""
+    wanted = make_settings(home_dir=home)
+    stack_options = StackOptions(
+        taskmanagers=wanted.parallelism,
+        topic_prefix=wanted.topic_prefix,
+        checkpoint_interval_seconds=wanted.checkpoint_interval_seconds,
+        buffer_timeout_ms=wanted.buffer_timeout_ms,
+    )
+    stack = LocalStack(home, stack_options, progress=say)
+    stack.down(delete_data=True)  # of a demo that was killed
+    say("starting Kafka, Flink and Redis ...")
+    try:
+        stack.up()
+        # Its own addresses, whatever the environment or a settings file says of others
+        settings = make_settings(
+            home_dir=home,
+            bootstrap_servers=stack.bootstrap_servers,
+            flink_rest_url=stack.flink_rest_url,
+            redis_url=stack.redis_url,
+            kafka_security_protocol="PLAINTEXT",
+            kafka_sasl_mechanism=None,
+        )
+        yield stack, settings
+    finally:
+        with _deaf_to_ctrl_c():
+            stack.down()
+
+
+@contextlib.contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """Hold the demo's folder; a lock goes with its process, so a killed demo leaves none."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StackError(f"a demo runs already in {home}: stop it first") from error
+        yield
+
+
+@contextlib.contextmanager
+def _handlers(handler: Any) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextlib.contextmanager
+def _ctrl_c(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) ends the run in order, the second one cuts it off."""
+
+    def handle(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    with _handlers(handle):
+        yield
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """While everything is stopped: an impatient second Ctrl-C must leave no process behind."""
+    with _handlers(signal.SIG_IGN):
+        yield
