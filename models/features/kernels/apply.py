@@ -57,7 +57,7 @@ def _entity_key(entity, role):
 
 @njit(cache=True, nogil=True, inline="always")
 def _owner_key(key, track):
-    owner = spread(key + track)
+    owner = spread(key) + track  # keys of entities may be neighbours, mixed ones are not
     return 1 if owner == 0 else owner
 
 
@@ -90,7 +90,7 @@ def _apply_label(heap, dirty, key, time_ms, transaction, is_fraud, limits, edges
         return True
     if known >= 0:
         return True
-    if not reserve(heap, dirty, block, FRAUD, limits[1]):
+    if not reserve(heap, dirty, block, FRAUD, limits[0], limits[1]):
         return False
     slot = _enter(heap, dirty, find_entity(heap, key), key, time_ms)
     block = make_room(heap, dirty, block, FRAUD, 0, limits, edges[FRAUD], needs[FRAUD], edge_count[FRAUD])
@@ -125,19 +125,19 @@ def apply_touches(
     dirty[0] = 1
     for i in range(start, len(touches)):
         touch = touches[i]
-        role = np.int64(touch.role)
-        key = _entity_key(np.int64(touch.entity), role)
-        other = np.int64(touch.other)
-        time_ms = touch.time_ms
+        role = np.int64(touch["role"])
+        key = _entity_key(np.int64(touch["entity"]), role)
+        other = np.int64(touch["other"])
+        time_ms = touch["time_ms"]
         if role == LABEL:
             if not _apply_label(
-                heap, dirty, key, time_ms, other, touch.is_fraud != 0, limits, edges, edge_count, needs
+                heap, dirty, key, time_ms, other, touch["is_fraud"] != 0, limits, edges, edge_count, needs
             ):
                 return i
         else:
             slot = find_entity(heap, key)
             block = track_block(heap, slot, role) if slot > 0 else 0
-            if not reserve(heap, dirty, block, role, limits[1]):
+            if not reserve(heap, dirty, block, role, limits[0], limits[1]):
                 return i
             slot = _enter(heap, dirty, find_entity(heap, key), key, time_ms)
             heap[WATERMARK] = max(heap[WATERMARK], time_ms)
@@ -146,7 +146,7 @@ def apply_touches(
             for track in range(_TRACKS):
                 if reads[role, track]:
                     # A transfer to oneself has just been entered as sent when it is read as received.
-                    own = 1 if track == 0 and role == BENEFICIARY and touch.other == touch.entity else 0
+                    own = 1 if track == 0 and role == BENEFICIARY and touch["other"] == touch["entity"] else 0
                     _read_track(
                         heap, dirty, slot, track, time_ms, other, own, edges[track], needs[track], edge_count[track],
                         read[track * READ_WORDS : (track + 1) * READ_WORDS],
@@ -154,9 +154,9 @@ def apply_touches(
             row = rows[role]
             rows[role] = row + 1
             read_out(read, plan[role], plan_length[role], time_ms, values[role][row])
-            events[role][row] = touch.event
+            events[role][row] = touch["event"]
             sequences[role][row] = heap[SEQUENCE]
-            amount = min(max(touch.amount, 0), MAX_AMOUNT_MINOR)
+            amount = min(max(touch["amount"], 0), MAX_AMOUNT_MINOR)
             owner = _owner_key(key, role)
             track_edges, track_needs, track_count = edges[role], needs[role], edge_count[role]
             room = make_room(heap, dirty, block, role, owner, limits, track_edges, track_needs, track_count)

@@ -62,7 +62,7 @@ def set_track_block(heap, slot, track, block):
 
 
 @njit(cache=True, nogil=True)
-def _next_class(heap, block, track, promote_above):
+def _next_class(heap, block, track, limit, promote_above):
     """Return the class that a full block moves to; its own where sliding or forgetting makes room."""
     if block == 0:
         return 0
@@ -70,7 +70,7 @@ def _next_class(heap, block, track, promote_above):
     live = heap[block + TAIL] - heap[block + HEAD]
     capacity = capacity_of(block_class)
     if block_class >= LARGE:
-        return block_class + 1 if live == capacity else block_class
+        return block_class + 1 if live == capacity and live < limit else block_class
     if heap[block + TAIL] < capacity or 2 * live <= capacity:
         return block_class
     if track != FRAUD and live >= promote_above:
@@ -82,9 +82,9 @@ def _next_class(heap, block, track, promote_above):
 
 
 @njit(cache=True, nogil=True)
-def reserve(heap, dirty, block, track, promote_above):
+def reserve(heap, dirty, block, track, limit, promote_above):
     """Make sure that a touch of this track finds room: grow tables; False if the heap itself must grow first."""
-    wanted = _next_class(heap, block, track, promote_above)
+    wanted = _next_class(heap, block, track, limit, promote_above)
     words = 0
     if block == 0 or wanted != heap[block + CLASS]:
         words = block_words(wanted)
@@ -111,9 +111,8 @@ def make_room(heap, dirty, block, track, owner, limits, edges, needs, edge_count
     """Return the track's block with room for one item: the same one, or a larger one that took its place."""
     if block == 0:
         return new_block(heap, dirty, 0, owner)
-    promote_above = limits[1]
     block_class = heap[block + CLASS]
-    wanted = _next_class(heap, block, track, promote_above)
+    wanted = _next_class(heap, block, track, limits[0], limits[1])
     if wanted == block_class:
         if block_class < LARGE and heap[block + TAIL] == capacity_of(block_class):
             slide(heap, dirty, block)
