@@ -222,7 +222,7 @@ class FlinkCluster:
             self.environment(),
             REPOSITORY,
         )
-        processes.wait_until_ready(process, lambda: self._overview() is not None, READY_SECONDS)
+        processes.wait_until_ready(process, lambda: self._get("/overview") is not None, READY_SECONDS)
         return process
 
     def launch_taskmanager(self, name: str, resource_id: str) -> OwnedProcess:
@@ -260,11 +260,17 @@ class FlinkCluster:
             REPOSITORY,
         )
 
-    def wait_for_slots(self, process: OwnedProcess, slots: int) -> None:
-        """Wait until `slots` slots are registered; `process` is the one whose log explains a failure."""
-        processes.wait_until_ready(
-            process, lambda: int((self._overview() or {}).get("slots-total", 0)) >= slots, READY_SECONDS
-        )
+    def wait_for_taskmanager(self, process: OwnedProcess, resource_id: str) -> None:
+        """Wait until the TaskManager of that resource id has registered and offers its slot.
+
+        The number of slots would not tell: a dead TaskManager's slot is counted until its heartbeat times out.
+        """
+
+        def has_registered() -> bool:
+            known = (self._get("/taskmanagers") or {}).get("taskmanagers", [])
+            return any(found["id"] == resource_id and found["slotsNumber"] > 0 for found in known)
+
+        processes.wait_until_ready(process, has_registered, READY_SECONDS)
 
     def environment(self) -> dict[str, str]:
         """Environment of the cluster's processes and of the submitting client."""
@@ -284,11 +290,11 @@ class FlinkCluster:
             f"{self.folder / 'lib'}/*",
         ]
 
-    def _overview(self) -> dict[str, Any] | None:
+    def _get(self, path: str) -> dict[str, Any] | None:
         try:
-            with urllib.request.urlopen(f"{self.rest_url}/overview", timeout=2.0) as answer:
-                overview: dict[str, Any] = json.load(answer)
-                return overview
+            with urllib.request.urlopen(self.rest_url + path, timeout=2.0) as answer:
+                content: dict[str, Any] = json.load(answer)
+                return content
         except (urllib.error.URLError, TimeoutError, OSError, json.JSONDecodeError):
             return None
 

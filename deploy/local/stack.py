@@ -7,10 +7,10 @@ process which stops the stack need not be the one that started it.
 import contextlib
 import json
 import logging
-import os
 import shutil
 import signal
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -103,7 +103,6 @@ class LocalStack:
         self.options = options or StackOptions()
         self.jars_folder = jars_folder or HOME / "jars"
         self._progress = progress
-        self._starts = 0
         self._lock = threading.Lock()  # the services start side by side and share one state file
 
     # -- where things are -------------------------------------------------------------------------------------------
@@ -230,8 +229,8 @@ class LocalStack:
         started = [self._launch_taskmanager(state, cluster, index) for index in range(self.options.taskmanagers)]
         self._record(state, cluster.start_jobmanager())
         self._note(state, "flink_rest_url", cluster.rest_url)
-        if started:
-            cluster.wait_for_slots(started[-1], len(started))
+        for process, resource_id in started:
+            cluster.wait_for_taskmanager(process, resource_id)
         self._progress(f"Flink is ready at {cluster.rest_url} with {len(started)} TaskManagers")
 
     def down(self, delete_data: bool = False) -> list[str]:
@@ -314,10 +313,8 @@ class LocalStack:
         state = self._read()
         if any(process.name == f"taskmanager-{index}" and process.is_alive() for process in self.processes()):
             raise StackError(f"taskmanager-{index} is running already")
-        process = self._launch_taskmanager(state, self._cluster(state), index)
-        alive = [other for other in self.processes() if other.name.startswith("taskmanager") and other.is_alive()]
-        # A killed one's slot is counted until its heartbeat times out, so the wanted number is a lower bound.
-        self._cluster(state).wait_for_slots(process, len(alive))
+        process, resource_id = self._launch_taskmanager(state, self._cluster(state), index)
+        self._cluster(state).wait_for_taskmanager(process, resource_id)
         return process
 
     def kill_broker(self) -> None:
@@ -371,11 +368,11 @@ class LocalStack:
             options=settings["options"],
         )
 
-    def _launch_taskmanager(self, state: dict[str, Any], cluster: FlinkCluster, index: int) -> OwnedProcess:
-        self._starts += 1
-        process = cluster.launch_taskmanager(f"taskmanager-{index}", f"tm-{index}-{os.getpid()}-{self._starts}")
+    def _launch_taskmanager(self, state: dict[str, Any], cluster: FlinkCluster, index: int) -> tuple[OwnedProcess, str]:
+        resource_id = f"taskmanager-{index}-{uuid.uuid4().hex[:8]}"
+        process = cluster.launch_taskmanager(f"taskmanager-{index}", resource_id)
         self._record(state, process)
-        return process
+        return process, resource_id
 
     def _record(self, state: dict[str, Any], process: OwnedProcess) -> None:
         """Write a started process down at once, so that even a start that is cut off can be cleaned up."""

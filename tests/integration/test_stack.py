@@ -85,14 +85,19 @@ def test_up_on_a_running_stack_leaves_it_as_it_is(stack: LocalStack) -> None:
 
 
 def test_a_killed_taskmanager_is_replaced(stack: LocalStack) -> None:
+    def registered() -> set[str]:
+        return {found["id"] for found in stack.rest.get("/taskmanagers")["taskmanagers"]}
+
     killed = stack.process("taskmanager-1")
+    before = registered()
     stack.kill_taskmanager(1)
     assert not killed.is_alive()
     started = stack.start_taskmanager(1)
     assert started.is_alive()
     assert started != killed
-    # The dead one's slot goes after the heartbeat timeout of 5 s; 30 s leaves room for a busy machine.
-    wait_until(lambda: stack.rest.overview()["slots-total"] == 2, 30, "two slots, none of them the dead one's")
+    assert len(registered() - before) == 1
+    # The dead one goes after the heartbeat timeout of 5 s; 30 s leaves room for a busy machine.
+    wait_until(lambda: len(registered()) == 2, 30, "two TaskManagers are registered, none of them the dead one")
 
 
 def test_weir_status_tells_of_every_service_as_json(stack: LocalStack) -> None:
