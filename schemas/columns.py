@@ -117,13 +117,12 @@ class LabelColumns:
 
     def take(self, rows: npt.NDArray[np.intp] | Bool) -> LabelColumns:
         """Return the labels at `rows`, in that order."""
-        return LabelColumns(
-            *(
-                value.take(rows) if isinstance(value, StringColumn) else value[rows]
-                for name in self.__slots__
-                for value in (getattr(self, name),)
-            )
-        )
+        taken: dict[str, Any] = {
+            name: value.take(rows) if isinstance(value, StringColumn) else value[rows]
+            for name in self.__slots__
+            for value in (getattr(self, name),)
+        }
+        return LabelColumns(**taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,21 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
+def _kind(value: Any) -> str:
+    """Name a value's kind: where an identifier may stand, its content stays out of headers and logs."""
+    if value is None:
+        return "null"
+    kinds = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "an array",
+        dict: "an object",
+    }
+    return kinds.get(type(value), type(value).__name__)
+
+
 def _checked(value: Any, schema: Any, path: str) -> Any:
     """Return a value as fastavro writes it; raise where it is not of the schema's type."""
     if isinstance(schema, list):
@@ -67,11 +82,11 @@ def _checked(value: Any, schema: Any, path: str) -> Any:
         raise InvalidFieldError(f"{path}: expected one of {', '.join(schema['symbols'])}, found {_shown(value)}")
     if kind == "array":
         if not isinstance(value, list | tuple):
-            raise InvalidFieldError(f"{path}: expected an array, found {_shown(value)}")
+            raise InvalidFieldError(f"{path}: expected an array, found {_kind(value)}")
         return [_checked(item, schema["items"], f"{path}[{i}]") for i, item in enumerate(value)]
     if kind == "map":
         if not isinstance(value, Mapping):
-            raise InvalidFieldError(f"{path}: expected an object, found {_shown(value)}")
+            raise InvalidFieldError(f"{path}: expected an object, found {_kind(value)}")
         return {_text(k, path): _checked(v, schema["values"], f"{path}.{k}") for k, v in value.items()}
     if kind == "bytes":
         if not isinstance(value, bytes):
@@ -82,7 +97,7 @@ def _checked(value: Any, schema: Any, path: str) -> Any:
 
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise InvalidFieldError(f"{path}: expected a string, found {_shown(value)}")
+        raise InvalidFieldError(f"{path}: expected a string, found {_kind(value)}")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -99,7 +114,7 @@ def checked_record(value: Any, schema: Mapping[str, Any], path: str = "") -> dic
         If a field without a default is missing, or a value is not of its type.
     """
     if not isinstance(value, Mapping):
-        raise InvalidFieldError(f"{path or schema['name']}: expected an object, found {_shown(value)}")
+        raise InvalidFieldError(f"{path or schema['name']}: expected an object, found {_kind(value)}")
     record = {}
     for field in schema["fields"]:
         name = field["name"]
@@ -126,5 +141,5 @@ def parse_object(text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InvalidJsonError(f"expected one JSON object in UTF-8: {error}") from error
     if not isinstance(value, dict):
-        raise InvalidJsonError(f"expected one JSON object, found {_shown(value)}")
+        raise InvalidJsonError(f"expected one JSON object, found {_kind(value)}")
     return value
