@@ -184,5 +184,7 @@ def _places(consumer: Consumer, topics: Sequence[str]) -> list[TopicPartition]:
         ) from error
     missing = [topic for topic in topics if topic not in known]
     if missing:
-        raise ReadError(f"topic {missing[0]} does not exist: 'weir up' makes it, or an administrator; see --topic-prefix")
+        raise ReadError(
+            f"topic {missing[0]} does not exist: 'weir up' makes it, or an administrator; see --topic-prefix"
+        )
     return [TopicPartition(topic, number) for topic in topics for number in sorted(known[topic].partitions)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,10 @@ class Latencies:
         count = int(self._histogram.get_total_count())
         if not count:
             return NOTHING
-        found = self._histogram.get_percentile_to_value_dict([50.0, 95.0, 99.0])
-        # The histogram rounds up within 1%; nothing may look larger than the largest
-        p50, p95, p99 = (min(int(found[p]), self._max) for p in (50.0, 95.0, 99.0))
+        p50, p95, p99 = (self._value_at(math.ceil(share * count / 100), count) for share in (50, 95, 99))
         return Percentiles(count, p50, p95, p99, self._max)
+
+    def _value_at(self, rank: int, count: int) -> int:
+        # The histogram takes the nearest rank to a percentile, and of few values that is the one below
+        value = int(self._histogram.get_value_at_percentile(100.0 * rank / count))
+        return min(value, self._max)  # it rounds up within 1%; nothing may look larger than the largest

@@ -1,0 +1,117 @@
+"""The live view: counting, rates, percentiles, and what is shown."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from deploy.cli.live.latency import Latencies
+from deploy.cli.live.model import LiveModel, Rate
+from deploy.cli.live.panels import Accounts, LiveView, alert_line, identity, line, summary
+from jobs.stream.decision_heads import read_heads
+from schemas.records import encode_record
+from tests.builders import NOON_MS
+from tests.unit.cli.outputs import a_decision, an_alert
+
+
+def decisions(*outcomes: str) -> list[bytes | None]:
+    return [encode_record("decision", a_decision(outcome=outcome)) for outcome in outcomes]
+
+
+def a_model() -> LiveModel:
+    model = LiveModel()
+    model.phase = "simulating and scoring"
+    model.set_sent(5)
+    model.tick(100.0)
+    model.add_decisions(read_heads(decisions("approve", "approve", "decline")), NOON_MS + 50)
+    model.add_alerts([an_alert(), an_alert(), an_alert(alert_id="A2", outcome="decline")], NOON_MS + 80)
+    model.add_dead_letters(["UNDECODABLE"])
+    model.add_duplicates(1)
+    model.tick(102.0)
+    return model
+
+
+def shown(renderable: object, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, height=30)
+    console.print(renderable)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_counts_follow_what_arrived() -> None:
+    snapshot = a_model().snapshot()
+    assert snapshot.outcomes == {"approve": 2, "review": 0, "decline": 1}
+    assert (snapshot.answered, snapshot.waiting, snapshot.duplicates) == (5, 0, 1)
+    assert (snapshot.alerts, snapshot.repeated_alerts) == (2, 1)
+    assert snapshot.elapsed_seconds == 2.0
+    assert snapshot.decision_latency.p50 == 50
+    assert snapshot.alert_latency.max == 80
+
+
+def test_the_newest_alert_comes_first() -> None:
+    assert [alert["alert_id"] for alert in a_model().snapshot().newest_alerts] == ["A2", "A1"]
+
+
+def test_a_decision_in_an_unknown_schema_counts_without_outcome() -> None:
+    model = LiveModel()
+    model.add_decisions(read_heads([b"\xc3\x01unknown schema", None]), NOON_MS)
+    snapshot = model.snapshot()
+    assert snapshot.decisions == 2
+    assert sum(snapshot.outcomes.values()) == 0
+    assert snapshot.decision_latency.count == 0
+
+
+def test_a_rate_forgets_what_is_older_than_its_window() -> None:
+    rate = Rate(window_seconds=5.0)
+    for second in range(20):
+        rate.update(float(second), min(second, 10) * 100)
+    assert rate.value == 0.0
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=1, max_size=300))
+def test_percentiles_are_right_to_one_percent_of_the_value(values: list[int]) -> None:
+    latencies = Latencies()
+    latencies.record(np.array(values[: len(values) // 2], np.int64))
+    latencies.record(np.array(values[len(values) // 2 :], np.int64))
+    found = latencies.percentiles()
+    ordered = np.sort(values)
+    for share, value in ((0.5, found.p50), (0.95, found.p95), (0.99, found.p99)):
+        exact = int(ordered[int(np.ceil(share * len(values))) - 1])
+        assert abs(value - exact) <= max(1, exact * 0.01)
+    assert found.max == ordered[-1]
+    assert found.count == len(values)
+
+
+def test_clocks_that_disagree_do_no_harm() -> None:
+    latencies = Latencies()
+    latencies.record(np.array([-5, 10_000_000], np.int64))
+    assert latencies.percentiles().count == 2
+
+
+def test_the_screen_shows_every_part() -> None:
+    text = shown(LiveView(a_model().snapshot(), "Ctrl-C ends"))
+    for part in ("simulating and scoring", "Ctrl-C ends", "decline", "p99", "UNDECODABLE", "900.00 EUR", "9 times"):
+        assert part in text
+
+
+def test_an_empty_screen_can_be_drawn() -> None:
+    assert "none yet" in shown(LiveView(LiveModel().snapshot()))
+
+
+def test_the_line_without_a_terminal_tells_the_same_in_short() -> None:
+    text = line(a_model().snapshot())
+    assert "in 5" in text
+    assert "decline 1" in text
+    assert "p99 80 ms" in text
+    assert "9 times" in alert_line(an_alert())
+
+
+def test_the_identity_says_whether_it_holds() -> None:
+    assert identity(Accounts(10, 8, 1, 1)).endswith("every record is accounted for")
+    assert "10 in ≠ 8 decisions + 0 dead letters + 1 duplicates: +1 are unaccounted for" in identity(
+        Accounts(10, 8, 0, 1)
+    )
+    assert "every record is accounted for" in shown(summary(a_model().snapshot(), Accounts(5, 3, 1, 1)))
