@@ -74,12 +74,12 @@ tools-java:
 .venv/made-test: pyproject.toml | tools-python tools-java
 	@test -x $(RUN) || $(PYTHON) -m venv .venv
 	@echo "installing Weir's Python packages into .venv (some minutes, once)"
-	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[test]"
 	@touch $@
 
 .venv/made-%: pyproject.toml .venv/made-test
 	@echo "installing the packages of '$*' into .venv"
-	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[$*]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[$*]"
 	@touch $@
 
 .weir/jars/complete: deploy/local/pom.xml .venv/made-test

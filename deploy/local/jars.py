@@ -6,6 +6,7 @@ with the pom's checksum makes a second call return at once; a changed pom fetche
 """
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from deploy.local.errors import JarsNotFetchedError, StackError
 from deploy.local.tools import find_java, find_maven
 
 POM = Path(__file__).with_name("pom.xml")
+
+_DOWNLOADED = re.compile(r"Downloaded from .*/([^/]+\.jar)\b")
 
 Progress = Callable[[str], None]
 
@@ -88,22 +91,22 @@ def fetch_jars(folder: Path, progress: Progress = say_nothing) -> Jars:
         shutil.rmtree(part, ignore_errors=True)  # a jar of another version must not stay on the class path
         part.mkdir(parents=True)
     progress("fetching the Kafka broker and the Flink connector from Maven Central (about 60 MB, once)")
-    _run_maven([str(maven), "-B", "-ntp", "-f", str(POM), "generate-resources", f"-Dweir.jars={jars.folder}"], progress)
+    _run_maven([str(maven), "-B", "-f", str(POM), "generate-resources", f"-Dweir.jars={jars.folder}"], progress)
     (jars.folder / "complete").write_text(pom_checksum())
     return jars
 
 
 def _run_maven(command: list[str], progress: Progress) -> None:
     errors: list[str] = []
-    copied = 0
+    arrived = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "[ERROR]" in line:
                 errors.append(line.strip())
-            elif "] Copying " in line:
-                copied += 1
-                progress(f"jar {copied}: {line.rsplit('/', 1)[-1].strip()}")
+            elif found := _DOWNLOADED.search(line):  # what lies in Maven's own cache is copied without a word
+                arrived += 1
+                progress(f"jar {arrived}: {found.group(1)}")
     if process.returncode:
         detail = "\n".join(errors[:6]) or f"exit status {process.returncode}"
         raise JarsNotFetchedError(
