@@ -11,6 +11,9 @@ from typing import Any, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 METADATA_SECONDS = 5.0  # a broker that is up answers within milliseconds; a wrong address must not cost much longer
+_NO_LEADER_YET = frozenset(
+    {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART}
+)
 _GROUP = "weir-reader"  # librdkafka wants a name even of those who never join or commit
 
 
@@ -160,10 +163,22 @@ class TopicReader:
             raise ReadError(f"reading {place[0]}: {error.str()}")
         return False
 
+    def _watermarks(self, place: TopicPartition) -> tuple[int, int]:
+        """Ask for the ends of a partition; one that was just made has no leader for some milliseconds."""
+        deadline = time.monotonic() + METADATA_SECONDS
+        while True:
+            try:
+                low, high = self._consumer.get_watermark_offsets(place, timeout=METADATA_SECONDS)
+                return int(low), int(high)
+            except KafkaException as error:
+                if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
     def _assign(self, start: Start) -> None:
         spans = {}
         for place in self._places:
-            low, high = self._consumer.get_watermark_offsets(place, timeout=METADATA_SECONDS)
+            low, high = self._watermarks(place)
             begin = low if start.last is None else max(low, high - start.last)
             spans[place.topic, place.partition] = (begin, high)
         if start.since_ms is not None:

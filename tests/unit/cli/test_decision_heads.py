@@ -13,6 +13,7 @@ from tests.unit.cli.outputs import a_decision
 integers = st.integers(0, 2**60)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(
     st.lists(st.tuples(st.text(max_size=40), st.sampled_from(OUTCOMES), st.integers(0, 2**31 - 1), integers, integers))
 )
