@@ -4,7 +4,7 @@ Reads
     `transactions` (transaction.avsc) and `labels` (label.avsc), raw; `control` (rule.avsc), key `rule/RULE_ID`.
 Writes
     `decisions` (decision.avsc), key account id, exactly once: one for each accepted transaction.
-    `alerts` (alert.avsc), key account id, at least once and at once; consumers keep the highest revision of an alert_id.
+    `alerts` (alert.avsc), key account id, at least once and at once; consumers keep an alert_id's highest revision.
     `dead-letters` and `duplicates`, key and value untouched, the reason in headers, exactly once.
 Key
     Home shard = Kafka partition modulo shards; entity shard = hash of account, counterparty or device modulo shards.
@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
-from pyflink.common import Configuration, Types
+from pyflink.common import Configuration
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
@@ -39,6 +39,7 @@ from jobs.stream.control_topic import read_control
 from jobs.stream.decision_function import CONTROL_DEAD_LETTERS, DecisionFunction, control_state
 from jobs.stream.entity_function import EntityFunction
 from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES, IntakeFunction
+from jobs.stream.keyed import by_key, keyed_row, side_output
 from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
 from models.features.catalogue import STORE
 from models.scoring.core_settings import CoreSettings
@@ -59,6 +60,7 @@ def build(
     settings: Settings,
     batches: DataStream,
     control: DataStream,
+    keys: tuple[int, ...],
     initial_control: tuple[ControlRecord, ...] = (),
 ) -> Scoring:
     """Wire the stages between a stream of micro-batches and the streams of results.
@@ -68,23 +70,27 @@ def build(
     settings
         Of the job.
     batches
-        Rows of `row_types.micro_batch`.
+        Rows of `row_types.micro_batch`, keyed.
     control
         Rows of `row_types.control_record`.
+    keys
+        Flink key of each shard.
     initial_control
         Control records in force when the job starts.
     """
     core = core_settings(settings)
-    keys = shard_keys(get_gateway().jvm, settings.shards)
     intake = (
-        batches.key_by(lambda row: keys[row[0]], Types.INT())
-        .process(IntakeFunction(core, settings.topics.labels, settings.schema_registry_url), row_types.touch_block())
+        by_key(batches, row_types.micro_batch())
+        .process(
+            IntakeFunction(core, keys, settings.topics.labels, settings.schema_registry_url),
+            keyed_row(row_types.touch_block()),
+        )
         .name("take in")
         .uid("take-in")
     )
     partials = (
-        intake.key_by(lambda row: keys[row[0]], Types.INT())
-        .process(EntityFunction(core.store), row_types.home_part())
+        by_key(intake, row_types.touch_block())
+        .process(EntityFunction(core.store, keys), keyed_row(row_types.home_part()))
         .name("touch entities")
         .uid("touch-entities")
     )
@@ -99,9 +105,7 @@ def build(
         entity_wait_seconds=settings.entity_wait_ms / 1000,
     )
     results = (
-        intake.get_side_output(BATCHES)
-        .union(partials)
-        .key_by(lambda row: keys[row[0]], Types.INT())
+        by_key(side_output(intake, BATCHES).union(partials), row_types.home_part())
         .connect(control.broadcast(control_state()))
         .process(decision, row_types.results())
         .name("decide")
@@ -109,8 +113,8 @@ def build(
     )
     return Scoring(
         results=results,
-        dead_letters=intake.get_side_output(DEAD_LETTERS).union(results.get_side_output(CONTROL_DEAD_LETTERS)),
-        duplicates=intake.get_side_output(DUPLICATES),
+        dead_letters=side_output(intake, DEAD_LETTERS).union(side_output(results, CONTROL_DEAD_LETTERS)),
+        duplicates=side_output(intake, DUPLICATES),
     )
 
 
@@ -141,7 +145,9 @@ def submit(settings: Settings) -> None:
     initial_control, control_offset = read_control(settings)
     tables.create_source(sql, settings)
     tables.create_control_source(sql, settings, control_offset)
-    scoring = build(settings, tables.micro_batches(sql, settings), tables.control_records(sql), initial_control)
+    keys = shard_keys(get_gateway().jvm, settings.shards)
+    batches = tables.micro_batches(sql, settings, keys)
+    scoring = build(settings, batches, tables.control_records(sql), keys, initial_control)
     topics = settings.topics
     tables.create_results_view(sql, scoring.results)
     tables.create_refused_view(sql, "refused", scoring.dead_letters)

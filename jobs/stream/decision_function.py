@@ -14,7 +14,7 @@ from pyflink.datastream.state import MapStateDescriptor
 
 from jobs.stream import row_types
 from jobs.stream.control import Control, ControlError, ControlRecord
-from jobs.stream.flink_state import FlinkStateMap
+from jobs.stream.flink_state import FlinkStateMap, subtask_index
 from jobs.stream.reference_redis import RedisReference, RedisReferenceSettings
 from models.scoring.decide_batch import Scored, decide_batch
 from models.scoring.decider import Decider, default_rule_set
@@ -66,7 +66,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         self._has_timer: set[int] = set()
         model = ScoringModel.load(Path(self._models_dir)) if (Path(self._models_dir) / "card.json").exists() else None
         self._control = Control(Decider(model, default_rule_set(self._attribute_names)), self._initial_control)
-        self._is_first_subtask = runtime_context.get_index_of_this_subtask() == 0
+        self._is_first_subtask = subtask_index(runtime_context) == 0
         self._is_control_restored = False
         self._reference = None
         if self._redis_url and self._reference_budget_seconds > 0:

@@ -21,8 +21,9 @@ class EntityFunction(KeyedProcessFunction):
     are forgotten.
     """
 
-    def __init__(self, spec: StoreSpec) -> None:
+    def __init__(self, spec: StoreSpec, keys: tuple[int, ...]) -> None:
         self._spec = spec
+        self._keys = keys
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Attach the state; stores are restored with the first element of their shard."""
@@ -36,4 +37,4 @@ class EntityFunction(KeyedProcessFunction):
             self._stores[shard] = DurableEntityStore(self._spec, self._state)
         partials = self._stores[shard].apply(np.frombuffer(touches, TOUCH))
         if home_shard >= 0:
-            yield Row(home_shard, shard, sequence, partials.to_bytes())
+            yield Row(self._keys[home_shard], Row(home_shard, shard, sequence, partials.to_bytes()))

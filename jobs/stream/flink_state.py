@@ -39,3 +39,11 @@ class FlinkStateMap:
     def keys(self) -> Iterator[int]:
         """Return the keys in any order."""
         return iter(list(self._state.keys()))
+
+
+def subtask_index(context: RuntimeContext) -> int:
+    """Return the number of this parallel instance, from 0.
+
+    PyFlink's own method calls one that Flink 2 moved to the task's info, and fails in thread mode.
+    """
+    return int(context._runtime_context.getTaskInfo().getIndexOfThisSubtask())

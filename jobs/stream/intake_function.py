@@ -12,12 +12,13 @@ from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
 
 from jobs.stream import row_types
 from jobs.stream.flink_state import FlinkStateMap
+from jobs.stream.keyed import keyed_row
 from models.scoring.core_settings import CoreSettings
 from models.scoring.home_stage import HomeOutput, HomeStage
 from schemas.columns import RawRecords, Rejected
 from schemas.registry import RegistrySchemas
 
-BATCHES = OutputTag("batches", row_types.home_part())
+BATCHES = OutputTag("batches", keyed_row(row_types.home_part()))
 DEAD_LETTERS = OutputTag("dead-letters", row_types.refused())
 DUPLICATES = OutputTag("duplicates", row_types.refused())
 
@@ -28,8 +29,11 @@ class IntakeFunction(KeyedProcessFunction):
     State: accepted transaction ids within the horizon, the batch counter, the start of history; for the job's life.
     """
 
-    def __init__(self, settings: CoreSettings, labels_topic: str, registry_url: str | None) -> None:
+    def __init__(
+        self, settings: CoreSettings, keys: tuple[int, ...], labels_topic: str, registry_url: str | None
+    ) -> None:
         self._settings = settings
+        self._keys = keys
         self._labels_topic = labels_topic
         self._registry_url = registry_url
 
@@ -63,10 +67,11 @@ class IntakeFunction(KeyedProcessFunction):
         sequence = -1
         if output.batch is not None:
             sequence = output.batch.sequence
-            yield BATCHES, Row(shard, -1, sequence, output.batch.to_bytes())
+            yield BATCHES, Row(self._keys[shard], Row(shard, -1, sequence, output.batch.to_bytes()))
         for entity_shard, touches in enumerate(output.touches):
             if len(touches):
-                yield Row(entity_shard, -1 if is_labels else shard, sequence, touches.tobytes())
+                block = Row(entity_shard, -1 if is_labels else shard, sequence, touches.tobytes())
+                yield Row(self._keys[entity_shard], block)
         if output.rejected:
             yield DEAD_LETTERS, dead_letters(records, output.rejected)
         if len(output.duplicates):

@@ -9,6 +9,7 @@ from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
 from jobs.settings import Settings, flink_kafka_properties
 from jobs.stream import row_types
+from jobs.stream.keyed import keyed_row
 
 _START = {
     # Without a checkpoint: the group's own offsets, else from the beginning.
@@ -61,20 +62,23 @@ def create_source(tables: StreamTableEnvironment, settings: Settings) -> None:
     )
 
 
-def micro_batches(tables: StreamTableEnvironment, settings: Settings) -> DataStream:
-    """Return the records of `records`, gathered per home shard and topic for some milliseconds: one row a batch."""
+def micro_batches(tables: StreamTableEnvironment, settings: Settings, keys: tuple[int, ...]) -> DataStream:
+    """Gather `records` per home shard and topic for some milliseconds: one keyed row a batch."""
     _create_sharded_view(tables, settings)
     # ARRAY_AGG keeps nulls and the order of arrival; LISTAGG would be quadratic.
     gathered = tables.sql_query(
         f"""SELECT
-            shard, source_topic, ARRAY_AGG(record_value), ARRAY_AGG(record_key),
-            ARRAY_AGG(source_partition), ARRAY_AGG(source_offset), ARRAY_AGG(timestamp_ms)
+            CASE shard {" ".join(f"WHEN {shard} THEN {key}" for shard, key in enumerate(keys))} END,
+            ROW(
+                shard, source_topic, ARRAY_AGG(record_value), ARRAY_AGG(record_key),
+                ARRAY_AGG(source_partition), ARRAY_AGG(source_offset), ARRAY_AGG(timestamp_ms)
+            )
         FROM TABLE(TUMBLE(
             TABLE sharded, DESCRIPTOR(arrival), INTERVAL '{settings.microbatch_ms / 1000:.3f}' SECOND
         ))
         GROUP BY shard, source_topic, window_start, window_end"""
     )
-    return tables.to_append_stream(gathered, row_types.micro_batch())
+    return tables.to_append_stream(gathered, keyed_row(row_types.micro_batch()))
 
 
 def _create_sharded_view(tables: StreamTableEnvironment, settings: Settings) -> None:
@@ -171,8 +175,8 @@ def create_refused_view(tables: StreamTableEnvironment, name: str, refused: Data
 def insert_pairs(sink: str, keys: str, values: str) -> str:
     """Return SQL that writes two arrays of `results` as keys and values."""
     return (
-        f"INSERT INTO {sink} SELECT {keys}[u.position], u.record_value FROM results "
-        f"CROSS JOIN UNNEST({values}) WITH ORDINALITY AS u(record_value, position)"
+        f"INSERT INTO {sink} SELECT {keys}[u.place], u.record_value FROM results "
+        f"CROSS JOIN UNNEST({values}) WITH ORDINALITY AS u(record_value, place)"
     )
 
 
@@ -190,9 +194,9 @@ DEAD_LETTER_HEADERS = (
 def insert_refused(sink: str, view: str) -> str:
     """Return SQL that writes refused records with the fields of their rows as headers."""
     headers = ", ".join(
-        f"'{name}', ENCODE(f{i}[u.position], 'UTF-8')" for i, name in enumerate(DEAD_LETTER_HEADERS, start=2)
+        f"'{name}', ENCODE(f{i}[u.place], 'UTF-8')" for i, name in enumerate(DEAD_LETTER_HEADERS, start=2)
     )
     return (
-        f"INSERT INTO {sink} SELECT f0[u.position], u.record_value, MAP[{headers}] FROM {view} "
-        f"CROSS JOIN UNNEST(f1) WITH ORDINALITY AS u(record_value, position)"
+        f"INSERT INTO {sink} SELECT f0[u.place], u.record_value, MAP[{headers}] FROM {view} "
+        f"CROSS JOIN UNNEST(f1) WITH ORDINALITY AS u(record_value, place)"
     )
