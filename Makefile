@@ -53,7 +53,7 @@ models: setup .venv/made-train  ## Train, export and check the shipped models an
 	$(RUN) -m models.training $(ARGS)
 
 docs: setup  ## Write the generated parts of docs/ anew: the feature catalogue and the settings.
-	$(RUN) -m models.features > docs/features.md
+	$(RUN) -m models.features docs/features.md
 	$(RUN) -m deploy.cli.documents $(TABLE)
 
 clean: tools-python  ## Stop the stack, and remove what was made: .venv, .weir and caches.

@@ -69,7 +69,8 @@ def test_jars_are_fetched_once_and_again_for_another_pom(only: Path, monkeypatch
     runs = only / "runs"
     folder = only / "jars"
     made = f"{folder}/kafka/kafka_2.13-4.2.0.jar {folder}/flink/flink-sql-connector-kafka-5.0.0-2.2.jar"
-    fake_program(only, "mvn", f"echo run >> {runs}; for f in {made}; do echo > $f; echo "[INFO] Downloaded from central: https://host/$f (1 MB at 2 MB/s)"; done")
+    arrival = "[INFO] Downloaded from central: https://host/$f (1 MB at 2 MB/s)"
+    fake_program(only, "mvn", f'echo run >> {runs}; for f in {made}; do echo > $f; echo "{arrival}"; done')
     monkeypatch.setenv("PATH", f"{only}:/bin:/usr/bin")
     lines: list[str] = []
     found = jars.fetch_jars(folder, lines.append)
