@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.cli.context import CommandContext, pass_context
 from jobs.settings import Settings, kafka_properties
@@ -146,13 +146,24 @@ def show(found: dict[str, Any]) -> None:
             console.print(f"[red]{name}[/]: {problem}")
 
     if processes := found["stack"]["processes"]:
-        table = Table("process", "pid", "state", "output", title="embedded stack", title_justify="left")
+        table = Table(
+            "process", "pid", "state", Column("output", overflow="fold"), title="embedded stack", title_justify="left"
+        )
         for process in processes:
             alive = "[green]runs[/]" if process["alive"] else "[red]dead[/]"
             table.add_row(process["name"], str(process["pid"]), alive, process["log"])
         console.print(table)
 
-    jobs = Table("job", "state", "tasks", "checkpoints", "last", "restarts", title="jobs", title_justify="left")
+    jobs = Table(
+        Column("job", overflow="fold"),
+        "state",
+        "tasks",
+        "checkpoints",
+        "last",
+        "restarts",
+        title="jobs",
+        title_justify="left",
+    )
     for job in found["flink"]["jobs"]:
         last = "-"
         if job["last_checkpoint_ms"] is not None:
