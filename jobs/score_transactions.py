@@ -25,6 +25,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import click
 from pyflink.common import Configuration
@@ -170,7 +171,7 @@ def submit(settings: Settings) -> None:
 @click.option("--shards", type=int, help="Entity shards; fixed for the state's life.")
 @click.option("--microbatch-ms", type=int, help="Milliseconds that records are gathered for.")
 @click.option("--checkpoint-interval-seconds", type=float, help="Seconds between checkpoints.")
-def command(**flags: float | None) -> None:
+def command(**flags: Any) -> None:
     """Load the settings and submit."""
     settings = Settings.load(**flags)
     logging.basicConfig(level=settings.log_level, stream=sys.stderr)

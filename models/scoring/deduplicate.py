@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from models.state_map import StateMap
-from schemas.columns import Bool, StringColumn
+from schemas.columns import U64, Bool, StringColumn
 from schemas.hashing import hash_strings
 
 IDS_PER_PAGE = 2048
@@ -64,7 +64,7 @@ class DuplicateFilter:
         self._save(hashes[~is_duplicate])
         return is_duplicate
 
-    def _save(self, accepted: np.ndarray) -> None:
+    def _save(self, accepted: U64) -> None:
         if len(accepted) == 0:
             return
         first_page = (self._count - len(self._tail)) // IDS_PER_PAGE
@@ -110,7 +110,7 @@ class _Generation:
         self.size[0] = 0
         self.table.fill(-1)
 
-    def fill(self, ids: np.ndarray) -> None:
+    def fill(self, ids: U64) -> None:
         ignored = np.zeros(len(ids), np.bool_)
         nothing = np.full(16, -1, np.int32)
         _accept(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,21 +83,21 @@ class HomeBatch:
         attribute_names = tuple(names.split("\0")) if names else ()
         at += names_size
 
-        def take(count: int, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+        def take(count: int, dtype: npt.DTypeLike) -> Any:
             nonlocal at
             taken = np.frombuffer(data, dtype, count, at)
             at += taken.nbytes
             return taken
 
         buffer = take(size, np.uint8)
-        fields: dict[str, object] = {}
+        fields: dict[str, Any] = {}
         for name in _STRINGS:
-            fields[name] = StringColumn(buffer, take(n, np.int64), take(n, np.int32))  # type: ignore[arg-type]
+            fields[name] = StringColumn(buffer, take(n, np.int64), take(n, np.int32))
         for name, dtype in _NUMBERS:
             fields[name] = take(n, dtype)
         offset, source_time_ms, partition = take(n, np.int64), take(n, np.int64), take(n, np.int32)
         fields["attributes"] = take(n * len(attribute_names), np.float64).reshape(n, len(attribute_names))
-        columns = TransactionColumns(attribute_names=attribute_names, **fields)  # type: ignore[arg-type]
+        columns = TransactionColumns(attribute_names=attribute_names, **fields)
         return cls(
             sequence,
             entity_shards,
@@ -105,5 +106,5 @@ class HomeBatch:
             columns,
             partition,
             offset,
-            source_time_ms,  # type: ignore[arg-type]
+            source_time_ms,
         )
