@@ -82,6 +82,7 @@ class LiveModel:
     def __init__(self) -> None:
         self.phase = ""
         self._sent = 0
+        self._before = 0  # of the warm-up
         self._outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self._decisions = 0
         self._dead_letters: Counter[str] = Counter()
@@ -101,6 +102,13 @@ class LiveModel:
     def answered(self) -> int:
         """Records that ended in a decision, a dead letter or a duplicate."""
         return self._decisions + self._dead_letters.total() + self._duplicates
+
+    def start_measuring(self) -> None:
+        """Forget latencies and time so far, of the warm-up; the counts stay, since the topics hold them too."""
+        self._decision_latency = Latencies()
+        self._alert_latency = Latencies()
+        self._started = None
+        self._before = self._sent
 
     def set_sent(self, total: int) -> None:
         """Note how many records were sent so far."""
@@ -132,7 +140,7 @@ class LiveModel:
 
     def tick(self, now: float) -> None:
         """Move the rates on to a moment (of any clock that only goes forward)."""
-        if self._started is None and self._sent:
+        if self._started is None and self._sent > self._before:
             self._started = now
         self._now = now
         self._sent_rate.update(now, self._sent)

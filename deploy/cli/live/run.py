@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,13 @@ from deploy.local.submit import FINAL_STATES, FlinkRest, submit_job
 from jobs.settings import Settings, kafka_properties
 
 JOB = "jobs.score_transactions"
+PHASE = "simulating and scoring"
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0
 JOB_CHECK_SECONDS = 2.0
 READY_SECONDS = 180.0  # the job loads its compiled code and the model; from an empty cache that takes about a minute
+WARM_UP_RATE = 500.0
+WARM_UP_RECORDS = 1_000  # what every part of the job has seen once: bad records and duplicates are among them
 QUIET_SECONDS = 20.0  # longer than a restart of the job takes: after it, nothing more will come
 PICTURE_SIZE = (132, 36)
 
@@ -62,19 +65,22 @@ class DemoOptions:
     duplicate_rate: float = 0.005
     picture: Path | None = None
 
-    def plan(self) -> LoadPlan:
-        """The load."""
-        count = None if self.duration_seconds is None else max(1, round(self.rate * self.duration_seconds))
-        return LoadPlan(
+    def plans(self, now_ms: int) -> tuple[LoadPlan, LoadPlan]:
+        """Return the warm-up, and the load that is measured, whose event times follow on the warm-up's."""
+        load = LoadPlan(
             rate=self.rate,
-            count=count,
-            end_ms=int(time.time() * 1_000),
+            count=None if self.duration_seconds is None else max(1, round(self.rate * self.duration_seconds)),
+            end_ms=now_ms,
             seed=self.seed,
             accounts=self.accounts,
             merchants=self.merchants,
             poison_rate=self.poison_rate,
             duplicate_rate=self.duplicate_rate,
         )
+        warm_up = replace(
+            load, rate=WARM_UP_RATE, count=WARM_UP_RECORDS, end_ms=load.simulator.start_ms, seed=self.seed + 1
+        )
+        return warm_up, load
 
 
 class Demo:
@@ -101,6 +107,7 @@ class Demo:
         self._console = console
         self._model = LiveModel()
         self._stop = threading.Event()
+        self._before = 0  # records of the warm-up
         self._printed_at = 0.0
         self._printed_alerts = 0
 
@@ -132,7 +139,7 @@ class Demo:
                 options=stack.flink.job_options(),
                 environment=settings.as_environment(),
             )
-        self._say("warming up: the job loads the model and its compiled code ...")
+        self._say("warming up: the job loads the model and its compiled code, and scores a few ...")
         with self._console.status("warming up"):
             FlinkRest(settings.flink_rest_url).wait_until_running(job_id, READY_SECONDS)
         return job_id
@@ -141,33 +148,50 @@ class Demo:
 
     def _show(self, settings: Settings, rest: FlinkRest, job_id: str) -> Accounts:
         properties, topics = kafka_properties(settings), settings.topics
-        options = self._options
-        generator = GeneratorProcess(options.plan(), properties, topics.transactions, topics.labels)
-        model = self._model
+        options, model = self._options, self._model
+        warm_up, load = (
+            GeneratorProcess(plan, properties, topics.transactions, topics.labels)
+            for plan in options.plans(int(time.time() * 1_000))
+        )
         hint = "Ctrl-C ends" if options.duration_seconds is None else f"of {options.duration_seconds:.0f} s"
-        self._say(f"the job runs; simulating {options.rate:,.0f} transactions a second ...")
-        with Watcher(model, properties, topics) as watcher, generator, _ctrl_c(self._stop), self._view() as draw:
-            model.phase = "simulating and scoring"
-            job_seen = 0.0
-            while generator.is_running and not self._stop.is_set():
-                if time.monotonic() - job_seen > JOB_CHECK_SECONDS:
-                    model.phase = _phase_of(rest, job_id)
-                    job_seen = time.monotonic()
-                self._tick(generator, watcher, draw, hint)
-            model.phase = "draining: no more is sent"
-            model.set_sent(generator.stop().sent)
-            self._drain(generator, watcher, draw)
-            model.phase = "waiting for the last checkpoint, which commits the ledger"
-            self._tick(generator, watcher, draw, "")
-            wait_seconds = 10.0 + 5 * settings.checkpoint_interval_seconds
-            return wait_for_accounts(model.snapshot().sent, properties, topics, wait_seconds)
+        with Watcher(model, properties, topics) as watcher, _ctrl_c(self._stop):
+            self._warm_up(warm_up, watcher)
+            self._say(f"the job is warm; simulating {options.rate:,.0f} transactions a second ...")
+            model.start_measuring()
+            with load, self._view() as draw:
+                model.phase = PHASE
+                job_seen = 0.0
+                while load.is_running and not self._stop.is_set():
+                    if time.monotonic() - job_seen > JOB_CHECK_SECONDS:
+                        model.phase = _phase_of(rest, job_id)
+                        job_seen = time.monotonic()
+                    self._tick(load, watcher, draw, hint)
+                model.phase = "draining: no more is sent"
+                load.stop()
+                self._drain(load, watcher, draw)
+                model.phase = "waiting for the last checkpoint, which commits the ledger"
+                self._tick(load, watcher, draw, "")
+                wait_seconds = 10.0 + 5 * settings.checkpoint_interval_seconds
+                return wait_for_accounts(self._before + load.report.sent, properties, topics, wait_seconds)
+
+    def _warm_up(self, warm_up: GeneratorProcess, watcher: Watcher) -> None:
+        """Send a little, and wait for the answers: the first ones wait for code that is loaded when it is needed."""
+        deadline = time.monotonic() + READY_SECONDS
+        with warm_up, self._console.status("warming up: the first transactions are scored"):
+            while warm_up.is_running or self._model.answered < warm_up.report.sent:
+                if watcher.error is not None:
+                    raise watcher.error
+                if self._stop.is_set() or time.monotonic() > deadline:
+                    break
+                time.sleep(0.05)
+            self._before = warm_up.stop().sent
 
     def _tick(
         self, generator: GeneratorProcess, watcher: Watcher, draw: Callable[[Snapshot, str], None], hint: str
     ) -> None:
         if watcher.error is not None:
             raise watcher.error
-        self._model.set_sent(generator.report.sent)
+        self._model.set_sent(self._before + generator.report.sent)
         self._model.tick(time.monotonic())
         draw(self._model.snapshot(), hint)
         time.sleep(REFRESH_SECONDS)
@@ -193,7 +217,7 @@ class Demo:
     def _print_lines(self, snapshot: Snapshot, hint: str) -> None:
         """Without a terminal: a line every few seconds, and with it the newest alert."""
         del hint
-        if time.monotonic() - self._printed_at < LINE_SECONDS:
+        if not snapshot.sent_rate or time.monotonic() - self._printed_at < LINE_SECONDS:
             return
         self._printed_at = time.monotonic()
         self._console.print(line(snapshot), highlight=False, soft_wrap=True)
@@ -226,7 +250,7 @@ def _phase_of(rest: FlinkRest, job_id: str) -> str:
     state = rest.state(job_id)
     if state in FINAL_STATES:
         raise StackError(f"the scoring job is {state}:\n{rest.failure(job_id)[:3_000]}")
-    return "simulating and scoring" if state == "RUNNING" else f"the job is {state.lower()}"
+    return PHASE if state == "RUNNING" else f"the job is {state.lower()}"
 
 
 @contextlib.contextmanager

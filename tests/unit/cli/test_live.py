@@ -12,6 +12,7 @@ from rich.console import Console
 from deploy.cli.live.latency import Latencies
 from deploy.cli.live.model import LiveModel, Rate
 from deploy.cli.live.panels import Accounts, LiveView, alert_line, identity, line, summary
+from deploy.cli.live.run import DemoOptions
 from jobs.stream.decision_heads import read_heads
 from schemas.records import encode_record
 from tests.builders import NOON_MS
@@ -62,6 +63,23 @@ def test_a_decision_in_an_unknown_schema_counts_without_outcome() -> None:
     assert snapshot.decisions == 2
     assert sum(snapshot.outcomes.values()) == 0
     assert snapshot.decision_latency.count == 0
+
+
+def test_the_warm_up_counts_and_is_not_measured() -> None:
+    model = a_model()
+    model.start_measuring()
+    model.tick(110.0)
+    snapshot = model.snapshot()
+    assert snapshot.decision_latency.count == snapshot.alert_latency.count == 0
+    assert snapshot.answered == 5
+    assert snapshot.elapsed_seconds == 0.0
+
+
+def test_the_load_follows_on_its_warm_up() -> None:
+    warm_up, load = DemoOptions(rate=100.0, duration_seconds=10.0).plans(NOON_MS)
+    assert load.count == 1_000
+    assert warm_up.end_ms == load.simulator.start_ms < NOON_MS
+    assert warm_up.simulator.start_ms < warm_up.end_ms
 
 
 def test_a_rate_forgets_what_is_older_than_its_window() -> None:
