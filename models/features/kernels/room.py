@@ -158,12 +158,12 @@ def _free_track(heap, dirty, block):
 def sweep(heap, dirty, retention):
     """Look at one entity slot, and forget the entity if all it remembers is older than any window can reach.
 
-    One slot a touch: how far the sweep is depends on the touches alone, so two runs forget the same.
+    The slot of a forgotten entity is looked at again, since another one may have moved into it. One slot a touch: how far the sweep is depends on the touches alone, so two runs forget the same.
     """
     i = heap[SWEEP] & heap[ENTITY_MASK]
-    heap[SWEEP] += 1
     slot = heap[ENTITIES] + ENTITY_WORDS * i
     if heap[slot] == 0 or ((heap[slot + 3] >> 32) + 1) * MINUTE_MS + retention >= heap[WATERMARK]:
+        heap[SWEEP] += 1
         return
     for track in (0, 1, FRAUD):
         block = track_block(heap, slot, track)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +35,13 @@ class Oracle:
         if role == LABEL:
             self._label(entity, time_ms, other, bool(touch["is_fraud"]))
             return None
-        row = [self._value(column, touch) for column in self.spec.columns(role)]
+        windows: dict[tuple[Track, int, int], list[Item]] = {}
+        row = []
+        for column in self.spec.columns(role):
+            window = (column.track, column.window_ms, column.delay_ms)
+            if window not in windows:
+                windows[window] = self._items(column, touch)
+            row.append(statistic(column.statistic, windows[window], time_ms, other))
         track = self.tracks.setdefault((role == DEVICE, entity, TRACK_OF_ROLE[role]), [])
         insort(track, Item(time_ms, self.arrivals, amount, other))
         newest = track[-1].time_ms
@@ -55,7 +60,7 @@ class Oracle:
         elif known and not is_fraud:
             track.remove(known[0])
 
-    def _value(self, column: Column, touch: np.void) -> float:
+    def _items(self, column: Column, touch: np.void) -> list[Item]:
         role, entity, t, other = (int(touch[f]) for f in ("role", "entity", "time_ms", "other"))
         track = self.tracks.get((role == DEVICE, entity, column.track), [])
         end = t - column.delay_ms if column.delay_ms else t + 1
@@ -64,26 +69,25 @@ class Oracle:
         if role == BENEFICIARY and other == entity and column.track == Track.OUT:
             # The event itself, just entered as sent, is left out.
             items = [i for i in items if i.arrival != self.arrivals - 1]
-        return statistic(column.statistic, items, t, other)
+        return items
 
 
 def statistic(kind: Statistic, items: list[Item], t: int, other: int) -> float:
     pair = [i for i in items if i.other == other]
     amounts = [i.amount for i in items]
+    n, total = len(items), sum(amounts)
     match kind:
         case Statistic.COUNT:
-            return len(items)
+            return n
         case Statistic.SUM:
-            return sum(amounts) / 100
+            return total / 100
         case Statistic.MEAN:
-            return float(Fraction(sum(amounts), len(items)) / 100) if items else math.nan
+            return total / 100 / n if items else math.nan
         case Statistic.MAX:
             return max(amounts) / 100 if items else math.nan
         case Statistic.STD:
-            if len(items) < 2:
-                return math.nan
-            mean = Fraction(sum(amounts), len(items))
-            return math.sqrt(sum((a - mean) ** 2 for a in amounts) / (len(items) - 1)) / 100
+            deviations = n * sum(a * a for a in amounts) - total * total  # n squared times the variance
+            return math.sqrt(deviations / (n * (n - 1))) / 100 if n > 1 else math.nan
         case Statistic.DISTINCT:
             return len({i.other for i in items})
         case Statistic.SECONDS_SINCE_LAST:

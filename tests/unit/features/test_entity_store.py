@@ -21,11 +21,11 @@ from tests.unit.features.streams import (
 
 FEW_ENTITIES = st.integers(1, 3)
 AMOUNTS = st.one_of(st.integers(0, 20), st.integers(0, MAX_AMOUNT_MINOR))
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
-def touch_streams(draw: st.DrawFn, most: int = 60, steps: tuple[int, int] = (-30, 60)) -> Touches:
+def touch_streams(draw: st.DrawFn, most: int = 40, steps: tuple[int, int] = (-30, 60)) -> Touches:
     """Events and labels whose time moves on by a step at a time, backwards too."""
     time_ms, parts = 5_000, []
     for row in range(draw(st.integers(0, most))):
@@ -80,20 +80,18 @@ def test_entities_that_fall_idle_are_forgotten_without_a_trace_in_the_results(to
 @pytest.mark.parametrize("late_share", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize(("entities", "most"), [(1, 16_384), (2, 40), (3, 300), (40, 16_384)])
 def test_long_tracks_grow_wrap_and_forget_like_the_oracle(late_share: float, entities: int, most: int) -> None:
-    touches = a_long_stream(entities, 700, entities, late_share, late_by=250)
+    touches = a_long_stream(entities, 300, entities, late_share, late_by=250)
     assert_like_oracle(a_spec(max_touches_per_track=most), touches)
 
 
 def test_a_busy_track_of_thousands_of_items_agrees_with_the_oracle() -> None:
     spec = StoreSpec(
-        originator=tuple(Column(f"{s.name}_{w}", Track.OUT, s, w) for s in Statistic for w in (3_000, 9_000)),
+        originator=tuple(Column(f"{s.name}_{w}", Track.OUT, s, w) for s in Statistic for w in (700, 1_500)),
         allowed_lateness_ms=100,
     )
-    touches = a_long_stream(5, 6_000, 1, 0.05, late_by=80)
+    touches = a_long_stream(5, 1_500, 1, 0.05, late_by=80)
     touches = touches[touches["role"] == ORIGINATOR]
-    kept = np.ones(len(touches), np.bool_)
-    kept[:4_000] = True
-    assert_like_oracle(spec, touches[kept])
+    assert_like_oracle(spec, touches)
 
 
 def blocks_of(touches: Touches, cuts: list[int]) -> list[Touches]:
@@ -164,7 +162,7 @@ def test_only_pages_that_were_written_are_dirty() -> None:
     store.apply(a_long_stream(3, 20_000, 5_000, 0, 1))
     everything = store.dirty_pages()
     store.apply(events_to_touches([(90_000, 1, 2, None, 5)]))
-    assert 0 < len(store.dirty_pages()) < 6 < len(everything)
+    assert 0 < len(store.dirty_pages()) < 10 < len(everything)
     assert store.dirty_pages() == {}
 
 
@@ -172,7 +170,7 @@ def test_idle_entities_leave_nothing_behind() -> None:
     store = EntityStore(a_spec())
     store.apply(a_long_stream(4, 2_000, 500, 0.1, 100))
     busy = store.counters
-    ping = [(1_000_000 + i, 9_999, 9_998, None, 1) for i in range(4_000)]
+    ping = [(1_000_000 + i, 9_999, 9_998, None, 1) for i in range(8_000)]
     store.apply(events_to_touches(ping))
     assert busy["entities"] > 500
     assert busy["pairs"] > 10
@@ -186,7 +184,7 @@ def test_memory_stays_bounded_while_entities_come_and_go() -> None:
     for generation in range(12):
         touches = a_long_stream(4, 4_000, 2_000, 0.1, 100)
         touches["entity"] += np.uint64(generation * 10_000)
-        touches["time_ms"] += generation * 20_000
+        touches["time_ms"] += generation * 200_000
         store.apply(touches)
         sizes.append(store.counters["bytes"])
     assert sizes[-1] <= 1.05 * sizes[4]

@@ -1,0 +1,64 @@
+"""docs/features.md, generated from the catalogue."""
+
+from __future__ import annotations
+
+from models.features.catalogue import FEATURE_SET, FEATURES, LABEL_DELAY_MS, SOURCES, STORE, Feature
+from models.features.currency import REFERENCE_CURRENCY
+from models.features.store_spec import DAY_MS, HOUR_MS, MINUTE_MS
+
+_TITLES = {
+    "transaction": "Of the transaction itself",
+    "originator": "Of the originator (account), and of the pair",
+    "beneficiary": "Of the beneficiary (counterparty)",
+    "device": "Of the device",
+    "reference": "Of reference data",
+}
+
+
+def duration(ms: int) -> str:
+    """Write a duration in the largest unit that divides it."""
+    for unit, size in (("d", DAY_MS), ("h", HOUR_MS), ("min", MINUTE_MS)):
+        if ms and ms % size == 0:
+            return f"{ms // size} {unit}"
+    return f"{ms} ms" if ms else ""
+
+
+def _row(feature: Feature) -> str:
+    window = duration(feature.window_ms)
+    if feature.delay_ms:
+        window += f", {duration(feature.delay_ms)} ago"
+    meaning = feature.meaning + (f": `{feature.formula}`" if feature.formula and feature.column is None else "")
+    return f"| `{feature.name}` | {window} | {feature.unit} | {meaning} | {feature.missing or 'never'} |"
+
+
+def feature_document() -> str:
+    """Return the page as Markdown."""
+    lines = [
+        "# Features",
+        "",
+        "<!-- Generated from models/features/catalogue.py by `python -m models.features`. Do not edit. -->",
+        "",
+        f"{len(FEATURES)} features, version `{FEATURE_SET}`. Models and rules see them under these names; a decision",
+        "carries them in this order.",
+        "",
+        "**Windows** are [t - window, t) in event time, the transaction itself left out; transactions of the same time",
+        "that arrived earlier count as before. A late transaction sees and updates the window it belongs to. One that is",
+        f"more than {duration(STORE.allowed_lateness_ms)} behind the newest sees what is still remembered.",
+        "",
+        f"**Amounts** are in {REFERENCE_CURRENCY}, converted at the fixed rates of `models/features/rates.json`. Sums are",
+        "exact: they are kept as whole cents and turned into floating point when read.",
+        "",
+        f"**Labels** count once they have arrived. A risk looks only at transactions at least {duration(LABEL_DELAY_MS)}",
+        "old, so that late labels do not look like innocence.",
+        "",
+        f"**Memory** is bounded: an entity remembers at most {STORE.max_touches_per_track:,} transactions in each role, the",
+        f"oldest are forgotten first, and nothing older than {duration(STORE.retention_ms)}. An entity with one or two",
+        "transactions takes 200 bytes; each further one 32 to 64 bytes up to 64 transactions, 81 to 200 bytes beyond.",
+        "",
+    ]
+    for source in SOURCES:
+        lines += [f"## {_TITLES[source]}", ""]
+        lines += ["| feature | window | unit | meaning | NaN when |", "| --- | --- | --- | --- | --- |"]
+        lines += [_row(feature) for feature in FEATURES if feature.source == source]
+        lines.append("")
+    return "\n".join(lines)
