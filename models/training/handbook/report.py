@@ -115,7 +115,7 @@ left out: those with a fraud in the training week, and those with a later fraud 
 cards among the 100 with the highest score of a day, found cards taken out, averaged over the days.
 
 - **baseline**: XGBoost (`tree_method="exact"`, `base_score=0.5`, 100 trees) on the book's {len(result.feature_names["baseline"])} features, standardised.
-- **Weir**: LightGBM (several seeds) blended with a small network, on {len(result.feature_names["weir"])} features that come from the feature engine
+- **Weir**: XGBoost (three seeds, rows and columns sampled) blended with a small network, on {len(result.feature_names["weir"])} features that come from the feature engine
   (`models.features.EntityStore`) run over all transactions in order of time. A label reaches the engine as a touch of its own when its
   transaction is exactly 7 days old, so that no feature knows a younger one. Only the training week's 7 days train the model.
 
