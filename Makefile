@@ -55,6 +55,7 @@ models: setup .venv/made-train  ## Train, export and check the shipped models an
 docs: setup  ## Write the generated parts of docs/ anew: the feature catalogue and the settings.
 	$(RUN) -m models.features docs/features.md
 	$(RUN) -m deploy.cli.documents $(TABLE)
+	$(RUN) -m deploy.cli.reference > docs/cli.md
 
 clean: tools-python  ## Stop the stack, and remove what was made: .venv, .weir and caches.
 	@if [ -x $(WEIR) ]; then $(WEIR) down; fi
