@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -34,7 +35,8 @@ Things that are worth knowing and that no single option tells:
 def reference() -> str:
     """Return the document."""
     parts = [INTRODUCTION]
-    with click.Context(weir, info_name="weir", max_content_width=WIDTH, terminal_width=WIDTH) as context:
+    size: dict[str, Any] = {"max_content_width": WIDTH, "terminal_width": WIDTH}
+    with click.Context(weir, info_name="weir", **size, **weir.context_settings) as context:
         parts.append(_section("weir", weir, context))
         for name in weir.list_commands(context):
             command = weir.get_command(context, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import re
 import signal
 import threading
 import time
@@ -234,8 +235,10 @@ class Demo:
                 record=True, width=width, height=height, file=nowhere, force_terminal=True, color_system="truecolor"
             )
             canvas.print(LiveView(snapshot), height=height)
+            # Without the fonts that rich would fetch from a public server: any monospaced one will do
+            drawn = re.sub(r"@font-face \{.*?\}", "", canvas.export_svg(title="weir demo"), flags=re.DOTALL)
             self._options.picture.parent.mkdir(parents=True, exist_ok=True)
-            canvas.save_svg(str(self._options.picture), title="weir demo")
+            self._options.picture.write_text(drawn)
         self._say(f"wrote {self._options.picture}")
 
 
