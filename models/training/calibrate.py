@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 
 from schemas.columns import F32, F64, Bool
@@ -27,7 +26,7 @@ class Stack:
         return sigmoid(self.gbm * logit(gbm) + self.mlp * logit(mlp) + self.intercept)
 
 
-def logit(probability: npt.NDArray[np.floating]) -> F64:
+def logit(probability: F32 | F64) -> F64:
     """Return log-odds, the probability kept off 0 and 1 by the floor."""
     p = np.clip(probability.astype(np.float64), PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
     result: F64 = np.log(p / (1.0 - p))

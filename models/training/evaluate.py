@@ -12,7 +12,7 @@ from models.scoring.attribution import Trees
 from models.training.dataset import Dataset
 from models.training.metrics import Ranking, Reliability, rank, reliability
 from models.training.simulator.config import PATTERNS
-from schemas.columns import F32, F64
+from schemas.columns import F32, F64, Bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def evaluate(data: Dataset, score: F64, review: float, decline: float) -> Evalua
     )
 
 
-def _share(part: np.ndarray, whole: np.ndarray, weight: F64) -> float:
+def _share(part: Bool, whole: Bool, weight: F64) -> float:
     total = float(weight[whole].sum())
     return float(weight[part].sum()) / total if total else 0.0
 

@@ -18,9 +18,9 @@ from models.training.trees import IR_VERSION, OPSET
 from schemas.columns import F32, F64
 
 TOLERANCE = 2e-6
-"""Allowed difference of probabilities, native against ONNX. Splits compare exactly, so both walk to the same leaves and the
-network sees the same numbers; what differs is the rounding of float32 sums: about 1e-7 of a log-odd per addition, 100
-additions, times the slope of the logistic function, at most 1/4."""
+"""Allowed difference of probabilities, native against ONNX. Splits compare exactly, so both walk to the same leaves and
+the network sees the same numbers; what differs is the rounding of float32 sums: about 1e-7 of a log-odd per addition,
+about 100 additions, times the slope of the logistic function, at most 1/4."""
 
 BATCH = 500
 
@@ -115,13 +115,16 @@ def check_parity(name: str, graph: onnxruntime.InferenceSession, X: F32, native:
     difference = float(np.max(np.abs(probability(graph, X).astype(np.float64) - native)))
     if not difference <= TOLERANCE:
         raise ParityError(
-            f"{name}: ONNX and native differ by {difference:.2e}, more than {TOLERANCE:.0e}: do not ship it"
+            f"{name}: ONNX and native differ by {difference:.2e}, more than {TOLERANCE:.0e}; do not ship it"
         )
     return Parity(len(X), difference)
 
 
-def microseconds_per_event(graph: onnxruntime.InferenceSession, X: F32, repeats: int = 60) -> float:
-    """Return the cost of an event in batches of 500 on one thread: the median over the batches, as neighbours disturb."""
+def microseconds_per_event(graph: onnxruntime.InferenceSession, X: F32, repeats: int = 200) -> float:
+    """Return the cost of an event in batches of 500 on one thread.
+
+    The fastest tenth of the batches counts: whatever else runs on the machine only ever adds.
+    """
     batches = [np.ascontiguousarray(X[i * BATCH : (i + 1) * BATCH]) for i in range(max(1, min(20, len(X) // BATCH)))]
     seconds = []
     for number in range(repeats):
@@ -129,4 +132,4 @@ def microseconds_per_event(graph: onnxruntime.InferenceSession, X: F32, repeats:
         started = time.perf_counter()
         graph.run(["fraud_probability"], {"features": batch})
         seconds.append((time.perf_counter() - started) / len(batch))
-    return float(np.median(seconds) * 1e6)
+    return float(np.quantile(seconds, 0.1) * 1e6)

@@ -10,6 +10,8 @@ from scipy.stats import rankdata
 
 from schemas.columns import F64, I64, Bool
 
+Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
@@ -24,7 +26,7 @@ class Ranking:
         return {"auc_roc": self.auc_roc, "average_precision": self.average_precision, "cp_at_100": self.card_precision}
 
 
-def rank(is_fraud: Bool, score: npt.NDArray[np.floating], card: I64, day: I64, k: int = 100) -> Ranking:
+def rank(is_fraud: Bool, score: Scores, card: I64, day: I64, k: int = 100) -> Ranking:
     """Measure a ranking: area under the ROC curve, average precision, card precision at k."""
     return Ranking(
         area_under_roc(is_fraud, score),
@@ -33,7 +35,7 @@ def rank(is_fraud: Bool, score: npt.NDArray[np.floating], card: I64, day: I64, k
     )
 
 
-def area_under_roc(is_fraud: Bool, score: npt.NDArray[np.floating]) -> float:
+def area_under_roc(is_fraud: Bool, score: Scores) -> float:
     """Return the probability that a fraud scores above a legitimate transaction, ties counting half.
 
     Examples
@@ -46,7 +48,7 @@ def area_under_roc(is_fraud: Bool, score: npt.NDArray[np.floating]) -> float:
     return (ranks - frauds * (frauds + 1) / 2) / (frauds * (len(score) - frauds))
 
 
-def average_precision(is_fraud: Bool, score: npt.NDArray[np.floating]) -> float:
+def average_precision(is_fraud: Bool, score: Scores) -> float:
     """Return the precision at each distinct score, averaged over the frauds that it adds.
 
     Examples
@@ -60,7 +62,7 @@ def average_precision(is_fraud: Bool, score: npt.NDArray[np.floating]) -> float:
     return float(np.sum(np.diff(found, prepend=0) / found[-1] * found / (ends + 1)))
 
 
-def card_precision_at(is_fraud: Bool, score: npt.NDArray[np.floating], card: I64, day: I64, k: int = 100) -> float:
+def card_precision_at(is_fraud: Bool, score: Scores, card: I64, day: I64, k: int = 100) -> float:
     """Return the mean over the days of the share of the k cards with the highest score that are compromised.
 
     A card's score of a day is the highest of its transactions; a card found on one day is out of the next days' lists,
@@ -97,7 +99,7 @@ class Reliability:
     expected_calibration_error: float  # mean |share - score| over the bins, weighted by their counts
 
 
-def reliability(is_fraud: Bool, score: npt.NDArray[np.floating], bins: int = 12) -> Reliability:
+def reliability(is_fraud: Bool, score: Scores, bins: int = 12) -> Reliability:
     """Compare predicted probabilities with the shares observed.
 
     Fraud is rare, so bins of equal width on the probability scale would put nearly all transactions in the first one;

@@ -29,7 +29,7 @@ class NetworkSettings:
     seed: int = 0
 
 
-class FraudNetwork(nn.Module):
+class FraudNetwork(nn.Module):  # type: ignore[misc]  # torch's types are not followed
     """(n, F) raw features, NaN for missing -> (n,) fraud probability.
 
     Features that are always missing, or constant, in training get scale 0: whatever they hold later changes nothing.
@@ -106,7 +106,8 @@ def fit_network(settings: NetworkSettings, X: F32, is_fraud: Bool, weight: F32 |
             loss.backward()
             optimizer.step()
             schedule.step()
-    return network.eval()
+    network.eval()
+    return network
 
 
 def _preprocessing(X: F32, weights: F32) -> tuple[F32, F32, F32]:
@@ -126,4 +127,5 @@ def network_probability(network: FraudNetwork, X: F32, batch_size: int = 65_536)
     """Score rows with the trained network."""
     with torch.inference_mode():
         parts = [network(torch.from_numpy(X[i : i + batch_size])).numpy() for i in range(0, len(X), batch_size)]
-    return np.concatenate(parts).astype(np.float32)
+    probability: F32 = np.concatenate(parts).astype(np.float32)
+    return probability

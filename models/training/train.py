@@ -197,7 +197,7 @@ def make_card(trained: Trained, config: TrainingConfig, data: Split) -> dict[str
         },
         "usual_values": dict(zip(FEATURE_NAMES, medians, strict=True)),
         "opset": {
-            "ai.onnx": [o.version for o in trained.graphs["mlp"].opset_import if not o.domain][0],
+            "ai.onnx": next(o.version for o in trained.graphs["mlp"].opset_import if not o.domain),
             "ai.onnx.ml": ML_OPSET,
         },
         "input": {"name": "features", "dtype": "float32", "shape": ["n", len(FEATURE_NAMES)], "missing": "NaN"},

@@ -22,8 +22,6 @@ from models.training.handbook.engine_features import engine_features
 from models.training.handbook.learners import (
     BOOK_GRID,
     OUR_GRID,
-    BookSettings,
-    OurSettings,
     baseline_scores,
     our_scores,
 )
@@ -112,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         task = progress.add_task("features of the engine", total=len(transactions))
         names, ours = engine_features(transactions, lambda events: progress.advance(task, events))
         engine_seconds = time.perf_counter() - started
-        book = Competitor[BookSettings]("book's XGBoost", book_features(transactions), BOOK_GRID, baseline_scores)
-        weir = Competitor[OurSettings]("Weir", ours, OUR_GRID, our_scores)
+        book = Competitor("book's XGBoost", book_features(transactions), BOOK_GRID, baseline_scores)
+        weir = Competitor("Weir", ours, OUR_GRID, our_scores)
         choose = not arguments.no_choice
         folds = sum(len(c.grid) * len(CHOICE_WEEKS) * choose + len(REPORTED_WEEKS) for c in (book, weir))
         task = progress.add_task("training", total=folds)

@@ -112,7 +112,8 @@ def _touches(transactions: Transactions, rows: slice, due: slice) -> npt.NDArray
     labels = labels.reshape(-1)
     touches = np.concatenate([labels, payments])
     known_ms = np.concatenate([labels["time_ms"] + _DELAY_MS, payments["time_ms"]])
-    return touches[np.argsort(known_ms, kind="stable")]
+    ordered: npt.NDArray[np.void] = touches[np.argsort(known_ms, kind="stable")]
+    return ordered
 
 
 def _derive(transactions: Transactions, spec: StoreSpec, card: F64, terminal: F64) -> tuple[tuple[str, ...], F64]:

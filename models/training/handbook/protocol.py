@@ -62,8 +62,8 @@ def locate(repository: Path) -> Path:
     path = (Path(named) if named else repository.parent / "shared" / "data") / FILE
     if not path.exists():
         raise MissingDataError(
-            f"{path}: no such file; set {DIRECTORY_VARIABLE} to the directory that holds {FILE} (the transactions of the "
-            "Fraud Detection Handbook as one Parquet file)"
+            f"{path}: no such file; set {DIRECTORY_VARIABLE} to the directory that holds {FILE} (the "
+            "transactions of the Fraud Detection Handbook as one Parquet file)"
         )
     return path
 

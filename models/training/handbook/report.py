@@ -84,11 +84,12 @@ def _numbers(result: Result) -> dict[str, Any]:
 def _page(result: Result) -> str:
     gain = result.gain()
     lines = [
-        f"| {w} | {m} | {r.auc_roc:.4f} | {r.average_precision:.4f} | {r.card_precision:.4f} |"
-        for w, m, r in result.rows()
+        f"| {week} | {model} | {r.auc_roc:.4f} | {r.average_precision:.4f} | {r.card_precision:.4f} |"
+        for week, model, r in result.rows()
     ]
+    weeks = ", ".join(week.isoformat() for week in result.chosen_on)
     chosen = (
-        f"Both choose their hyper-parameters by average precision on the earlier test weeks that begin {', '.join(w.isoformat() for w in result.chosen_on)}; "
+        f"Both choose their hyper-parameters by average precision on the earlier test weeks that begin\n{weeks}; "
         "no reported week takes part."
         if result.chosen_on
         else "Both use the first entry of their grid: nothing was chosen on data."
@@ -96,9 +97,10 @@ def _page(result: Result) -> str:
     settings = "\n".join(f"- {name}: `{json.dumps(values)}`" for name, values in result.settings.items())
     return f"""# Accuracy on the Fraud Detection Handbook
 
-`make accuracy` (= `python -m models.training.handbook`) writes this page. It needs the Handbook's simulated transactions
-({result.transactions:,} card transactions) as `handbook_transactions.parquet` in the folder named by `WEIR_HANDBOOK_DIR`, or in
-`../shared/data`; the data are not part of this project. The run behind this page took {result.seconds:.0f} s on {os.cpu_count()} cores.
+`make accuracy` (= `python -m models.training.handbook`) writes this page. It needs the Handbook's
+{result.transactions:,} simulated card transactions as `handbook_transactions.parquet` in the folder named by
+`WEIR_HANDBOOK_DIR`, or in `../shared/data`; the data are not part of this project. The run behind this page took
+{result.seconds:.0f} s on {os.cpu_count()} cores.
 
 | test week from | model | AUC ROC | AP | CP@100 |
 | --- | --- | --- | --- | --- |
@@ -110,14 +112,17 @@ Gain of the means: AP {gain.average_precision:+.4f}, AUC ROC {gain.auc_roc:+.4f}
 
 ## Protocol
 
-The book's: train on 7 days, wait 7 days for the labels, test on the next 7 days. On each test day the cards known as compromised by then are
-left out: those with a fraud in the training week, and those with a later fraud that is 7 days old. CP@100 is the share of compromised
-cards among the 100 with the highest score of a day, found cards taken out, averaged over the days.
+The book's: train on 7 days, wait 7 days for the labels, test on the next 7 days. On each test day the cards known as
+compromised by then are left out: those with a fraud in the training week, and those with a later fraud that is 7 days
+old. CP@100 is the share of compromised cards among the 100 with the highest score of a day, found cards taken out,
+averaged over the days.
 
-- **baseline**: XGBoost (`tree_method="exact"`, `base_score=0.5`, 100 trees) on the book's {len(result.feature_names["baseline"])} features, standardised.
-- **Weir**: XGBoost (three seeds, rows and columns sampled) blended with a small network, on {len(result.feature_names["weir"])} features that come from the feature engine
-  (`models.features.EntityStore`) run over all transactions in order of time. A label reaches the engine as a touch of its own when its
-  transaction is exactly 7 days old, so that no feature knows a younger one. Only the training week's 7 days train the model.
+- **baseline**: XGBoost (`tree_method="exact"`, `base_score=0.5`, 100 trees) on the book's
+  {len(result.feature_names["baseline"])} features, standardised.
+- **Weir**: XGBoost (three seeds, rows and columns sampled) blended with a small network, on
+  {len(result.feature_names["weir"])} features that come from the feature engine (`models.features.EntityStore`) run
+  over all transactions in order of time. A label reaches the engine as a touch of its own when its transaction is
+  exactly 7 days old, so that no feature knows a younger one. Only the training week's 7 days train the model.
 
 {chosen}
 
@@ -125,11 +130,12 @@ cards among the 100 with the highest score of a day, found cards taken out, aver
 
 ## Where the gain comes from
 
-The book's frauds are amounts above 220, terminals compromised for four weeks, and cards of which a third of the payments are five times as
-large for two weeks. The engine's features say what the 14 do not: the amount against the card's own mean, largest amount and
-deviation, the event itself left out; and how many frauds and clean transactions a terminal had in seven delayed windows, with the time since the
-newest and the oldest of its frauds, from which the trees read whether a terminal is still compromised. Frauds at terminals without any
-matured fraud stay unknowable for everybody.
+The book's frauds are amounts above 220, terminals compromised for four weeks, and cards of which a third of the
+payments are five times as large for two weeks. The engine's features say what the 14 do not: the amount against the
+card's own mean, largest amount and deviation, the event itself left out; and how many frauds and clean transactions a
+terminal had in seven delayed windows, with the time since the newest and the oldest of its frauds, from which the
+trees read whether a terminal is still compromised. Frauds at terminals without any matured fraud stay unknowable for
+everybody.
 """
 
 
