@@ -91,11 +91,13 @@ class DuplicateFilter:
         first = max(0, generation - 1) * self._horizon
         page = first // IDS_PER_PAGE
         blobs = [self._state.get(p) or b"" for p in range(page, -(-self._count // IDS_PER_PAGE))]
-        ids = np.frombuffer(b"".join(blobs), np.uint64).reshape(-1, 2)[first - page * IDS_PER_PAGE :]
+        kept = np.frombuffer(b"".join(blobs), np.uint64).reshape(-1, 2)
+        # The page not full yet may begin before the older generation does, where pages are longer than generations.
+        self._tail = kept[len(kept) - self._count % IDS_PER_PAGE :].copy()
+        ids = kept[first - page * IDS_PER_PAGE :]
         split = generation * self._horizon - first
         self._old.fill(ids[:split])
         self._young.fill(ids[split:])
-        self._tail = ids[len(ids) - self._count % IDS_PER_PAGE :].copy()
 
 
 class _Generation:

@@ -53,7 +53,8 @@ class PendingBatches:
         batch = HomeBatch.from_bytes(data)
         self._state.put(batch.sequence * _PARTS, data)
         self._batches[batch.sequence] = batch
-        if self._next is None:
+        if len(self._batches) == 1:
+            # Batches come in the order of their sequence. What a restart remembers of the next one may be older.
             self._next = batch.sequence
         return batch.sequence
 

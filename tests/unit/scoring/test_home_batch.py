@@ -1,0 +1,68 @@
+"""A home batch reads back as it was packed, whatever its strings share."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.scoring.home_batch import HomeBatch
+from schemas.columns import CHANNELS, StringColumn
+from tests.builders import a_transaction, transaction_columns
+
+texts = st.text(max_size=6)
+optional = st.none() | texts
+records = st.lists(
+    st.fixed_dictionaries(
+        {
+            "transaction_id": texts, "account_id": texts, "counterparty_id": texts, "currency": texts,
+            "account_country": optional, "counterparty_country": optional, "device_id": optional,
+            "ip_address": optional, "memo": optional,
+            "event_time_ms": st.integers(-(2**62), 2**62), "amount_minor": st.integers(-(2**62), 2**62),
+            "merchant_category": st.none() | st.integers(0, 9999), "channel": st.sampled_from(CHANNELS),
+            "evidence": st.lists(st.just("e"), max_size=3),
+            "attributes": st.dictionaries(st.sampled_from(["risk", "größe"]), st.floats()),
+        }
+    ),
+    max_size=6,
+)  # fmt: skip
+
+
+def assert_same_batch(found: HomeBatch, expected: HomeBatch) -> None:
+    for name in ("sequence", "entity_shards", "history_start_ms", "ingest_time_ms"):
+        assert getattr(found, name) == getattr(expected, name)
+    for name in ("partition", "offset", "source_time_ms"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+    assert found.columns.attribute_names == expected.columns.attribute_names
+    for name in found.columns.__slots__:
+        left, right = getattr(found.columns, name), getattr(expected.columns, name)
+        if isinstance(left, StringColumn):
+            assert [left.bytes_at(i) for i in range(len(left))] == [right.bytes_at(i) for i in range(len(right))], name
+        elif name != "attribute_names":
+            assert left.dtype == right.dtype, name
+            assert np.array_equal(left, right, equal_nan=name == "attributes"), name
+
+
+@settings(max_examples=200, deadline=None)
+@given(records, st.sampled_from([(), ("risk",), ("risk", "größe")]), st.lists(st.booleans(), min_size=6, max_size=6))
+def test_a_batch_reads_back_as_it_was_packed(
+    rows: list[dict[str, object]], names: tuple[str, ...], kept: list[bool]
+) -> None:
+    columns = transaction_columns([a_transaction(**row) for row in rows], names).take(np.array(kept[: len(rows)], bool))
+    n = len(columns)
+    numbers = np.arange(n, dtype=np.int64)
+    batch = HomeBatch(7, 5, -3, 2**62, columns, np.arange(n, dtype=np.int32), numbers + 1, numbers + 2)
+    assert_same_batch(HomeBatch.from_bytes(batch.to_bytes()), batch)
+
+
+def test_a_buffer_that_columns_share_travels_once() -> None:
+    memo = "x" * 10_000
+    columns = transaction_columns([a_transaction(memo=memo)])
+    shared = {name: getattr(columns, name) for name in columns.__slots__}
+    for name, value in shared.items():
+        if isinstance(value, StringColumn):
+            shared[name] = columns.memo
+    batch = HomeBatch(0, 1, 0, 0, type(columns)(**shared), np.zeros(1, np.int32), *[np.zeros(1, np.int64)] * 2)
+    packed = batch.to_bytes()
+    assert len(packed) < 11_000
+    assert_same_batch(HomeBatch.from_bytes(packed), batch)
