@@ -191,7 +191,8 @@ def _is_round(columns: TransactionColumns) -> Bool:
         _, digits = rate_table().get(_unpacked(int(code)), (1.0, 2))
         if digits != 2:
             step[codes == code] = ROUND_STEP * 10**digits
-    return (columns.amount_minor > 0) & (columns.amount_minor % step == 0)
+    is_round: Bool = (columns.amount_minor > 0) & (columns.amount_minor % step == 0)
+    return is_round
 
 
 def _packed(strings: StringColumn) -> I64:

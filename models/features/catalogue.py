@@ -134,7 +134,8 @@ def _transaction_features() -> list[Feature]:
         of("hour_of_day", "h", "Hour of the event time, with its fraction", "UTC, 0 to 24"),
         of("is_night", "0/1", "Event time between 0:00 and 6:59 UTC", "yes = 1"),
         of("is_weekend", "0/1", "Event time on a Saturday or Sunday, UTC", "yes = 1"),
-        of("is_cross_border", "0/1", "Countries of originator and beneficiary differ", "yes = 1", "a country is unknown"),
+        of("is_cross_border", "0/1", "Countries of originator and beneficiary differ", "yes = 1",
+           "a country is unknown"),
         of("is_self_transfer", "0/1", "Originator and beneficiary are the same", "yes = 1"),
         of("has_device", "0/1", "The transaction names a device", "yes = 1"),
         of("is_high_risk_merchant", "0/1", "Merchant category with more fraud than others (gambling, money transfer, "
@@ -188,10 +189,12 @@ def _originator_features() -> list[Feature]:
 def _beneficiary_features() -> list[Feature]:
     who, S, OUT, IN = "beneficiary", Statistic, Track.OUT, Track.IN
     return [
-        *_windowed(who, "counterparty_in_count", IN, S.COUNT, "10m 1h 1d 7d 30d", "Transactions the counterparty received"),
+        *_windowed(who, "counterparty_in_count", IN, S.COUNT, "10m 1h 1d 7d 30d",
+                   "Transactions the counterparty received"),
         *_windowed(who, "counterparty_in_sum", IN, S.SUM, "1h 1d 7d", "Money the counterparty received"),
         *_windowed(who, "counterparty_in_mean", IN, S.MEAN, "30d", "Mean amount the counterparty received"),
-        *_windowed(who, "counterparty_in_std", IN, S.STD, "30d", "Standard deviation of amounts the counterparty received"),
+        *_windowed(who, "counterparty_in_std", IN, S.STD, "30d",
+                   "Standard deviation of amounts the counterparty received"),
         *_windowed(who, "counterparty_fan_in", IN, S.DISTINCT, "1h 1d 7d 30d",
                    "Fan-in: different originators that sent to the counterparty"),
         *_since(who, "seconds_since_counterparty_in", IN, S.SECONDS_SINCE_LAST,
@@ -204,14 +207,18 @@ def _beneficiary_features() -> list[Feature]:
                  "fewer than two transactions in the window, or all of one amount", "30d"),
         *_windowed(who, "counterparty_out_count", OUT, S.COUNT, "1d", "Transactions the counterparty made"),
         *_windowed(who, "counterparty_out_sum", OUT, S.SUM, "1d 7d", "Money the counterparty sent on"),
-        *_windowed(who, "counterparty_fan_out", OUT, S.DISTINCT, "1d", "Different entities the counterparty sent to"),
-        *(_derived(who, f"counterparty_pass_through_{w}", "ratio", "Money out of the counterparty against money in, this "
-                   f"transaction included, in the last {_WORDS[w]}",
-                   f"counterparty_out_sum_{w} / (counterparty_in_sum_{w} + amount)", "an amount of 0 and no money in", w)
+        *_windowed(who, "counterparty_fan_out", OUT, S.DISTINCT, "1d",
+                   "Different entities the counterparty sent to"),
+        *(_derived(who, f"counterparty_pass_through_{w}", "ratio", "Money out of the counterparty against money "
+                   f"in, this transaction included, in the last {_WORDS[w]}",
+                   f"counterparty_out_sum_{w} / (counterparty_in_sum_{w} + amount)",
+                   "an amount of 0 and no money in", w)
           for w in ("1d", "7d")),
-        *(_derived(who, f"counterparty_risk_{w}", "share", "Share of fraud among the transactions that the counterparty "
-                   f"received in {_WORDS[w] if w != '1d' else 'one day'}, ending 7 days ago so that labels are in",
-                   "frauds labelled so far / transactions, both over the delayed window", "no transaction in the window",
+        *(_derived(who, f"counterparty_risk_{w}", "share", "Share of fraud among the transactions that the "
+                   f"counterparty received in {_WORDS[w] if w != '1d' else 'one day'}, ending 7 days ago so that "
+                   "labels are in",
+                   "frauds labelled so far / transactions, both over the delayed window",
+                   "no transaction in the window",
                    w, LABEL_DELAY_MS) for w in ("1d", "7d", "30d")),
         *_windowed(who, "counterparty_fraud_count", Track.FRAUD, S.COUNT, "30d",
                    "Transactions of the counterparty, in either role, that a label called fraud so far"),
@@ -225,7 +232,8 @@ def _device_features() -> list[Feature]:
     return [
         *_windowed(who, "device_count", USE, S.COUNT, "10m 1h 1d 7d", "Transactions made with the device"),
         *_windowed(who, "device_sum", USE, S.SUM, "1d", "Money sent with the device"),
-        *_windowed(who, "device_distinct_accounts", USE, S.DISTINCT, "1d 7d 30d", "Different accounts that used the device"),
+        *_windowed(who, "device_distinct_accounts", USE, S.DISTINCT, "1d 7d 30d",
+                   "Different accounts that used the device"),
         *_since(who, "seconds_since_device", USE, S.SECONDS_SINCE_LAST, "Time since the device was last used"),
         *_since(who, "seconds_since_device_pair", USE, S.PAIR_SECONDS_SINCE_LAST,
                 "Time since this account last used the device"),

@@ -27,7 +27,8 @@ def _row(feature: Feature) -> str:
     window = duration(feature.window_ms)
     if feature.delay_ms:
         window += f", {duration(feature.delay_ms)} ago"
-    meaning = feature.meaning + (f": `{feature.formula}`" if feature.formula and feature.column is None else "")
+    is_yes_or_no = feature.formula.startswith("yes = 1")
+    meaning = feature.meaning + ("" if not feature.formula or is_yes_or_no else f" ({feature.formula})")
     return f"| `{feature.name}` | {window} | {feature.unit} | {meaning} | {feature.missing or 'never'} |"
 
 
@@ -41,19 +42,21 @@ def feature_document() -> str:
         f"{len(FEATURES)} features, version `{FEATURE_SET}`. Models and rules see them under these names; a decision",
         "carries them in this order.",
         "",
-        "**Windows** are [t - window, t) in event time, the transaction itself left out; transactions of the same time",
-        "that arrived earlier count as before. A late transaction sees and updates the window it belongs to. One that is",
-        f"more than {duration(STORE.allowed_lateness_ms)} behind the newest sees what is still remembered.",
+        "**Windows** are [t - window, t) in event time, the transaction itself left out; transactions of the",
+        "same time that arrived earlier count as before. A late transaction sees and updates the window it",
+        f"belongs to. One that is more than {duration(STORE.allowed_lateness_ms)} behind the newest sees what is",
+        "still remembered.",
         "",
-        f"**Amounts** are in {REFERENCE_CURRENCY}, converted at the fixed rates of `models/features/rates.json`. Sums are",
-        "exact: they are kept as whole cents and turned into floating point when read.",
+        f"**Amounts** are in {REFERENCE_CURRENCY}, converted at the fixed rates of `models/features/rates.json`.",
+        "Sums are exact: they are kept as whole cents and turned into floating point when read.",
         "",
-        f"**Labels** count once they have arrived. A risk looks only at transactions at least {duration(LABEL_DELAY_MS)}",
-        "old, so that late labels do not look like innocence.",
+        "**Labels** count once they have arrived. A risk looks only at transactions at least",
+        f"{duration(LABEL_DELAY_MS)} old, so that late labels do not look like innocence.",
         "",
-        f"**Memory** is bounded: an entity remembers at most {STORE.max_touches_per_track:,} transactions in each role, the",
-        f"oldest are forgotten first, and nothing older than {duration(STORE.retention_ms)}. An entity with one or two",
-        "transactions takes 200 bytes; each further one 32 to 64 bytes up to 64 transactions, 81 to 200 bytes beyond.",
+        f"**Memory** is bounded: an entity remembers at most {STORE.max_touches_per_track:,} transactions in each",
+        f"role, the oldest are forgotten first, and nothing older than {duration(STORE.retention_ms)}. An entity",
+        "with one or two transactions takes 200 bytes; each further one 32 to 64 bytes up to 64 transactions,",
+        "81 to 200 bytes beyond.",
         "",
     ]
     for source in SOURCES:

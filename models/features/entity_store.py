@@ -130,8 +130,12 @@ class EntityStore:
             if done == len(touches):
                 break
             self._grow()
-        fields = [part for r in range(3) for part in (values[r], events[r], sequences[r])]
-        return Partials(*fields, np.arange(first, first + len(touches)), self.history_start_ms)  # type: ignore[arg-type]
+        return Partials(
+            values[0], events[0], sequences[0],
+            values[1], events[1], sequences[1],
+            values[2], events[2], sequences[2],
+            np.arange(first, first + len(touches)), self.history_start_ms,
+        )  # fmt: skip
 
     def _grow(self) -> None:
         # Doubling would waste half of a large store; above 256 MiB half as much again is enough room for long.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +42,8 @@ class Partials:
         first = int(self.sequence[0]) if len(self.sequence) else 0
         header = [len(self.sequence), first, self.history_start_ms]
         header += [size for part in parts for size in part.shape]
-        arrays = [np.array(header, np.int64)]
-        arrays += [*parts, self.originator_sequence, self.beneficiary_sequence, self.device_sequence]
+        arrays: list[npt.NDArray[Any]] = [np.array(header, np.int64), *parts]
+        arrays += [self.originator_sequence, self.beneficiary_sequence, self.device_sequence]
         arrays += [self.originator_event, self.beneficiary_event, self.device_event]
         return b"".join(a.tobytes() for a in arrays)
 
@@ -54,22 +55,26 @@ class Partials:
         shapes = [(int(header[3 + 2 * i]), int(header[4 + 2 * i])) for i in range(3)]
         at = 72
 
-        def take(shape: tuple[int, ...], dtype: type) -> npt.NDArray[np.generic]:
+        def take(shape: tuple[int, ...], dtype: type) -> npt.NDArray[Any]:
             nonlocal at
             size = int(np.prod(shape))
-            taken = np.frombuffer(data, dtype, size, at).reshape(shape)
+            taken: npt.NDArray[Any] = np.frombuffer(data, dtype, size, at).reshape(shape)
             at += taken.nbytes
             return taken
 
         values = [take(shape, np.float64) for shape in shapes]
         sequences = [take(shape[:1], np.int64) for shape in shapes]
         events = [take(shape[:1], np.int32) for shape in shapes]
-        fields = [part for i in range(3) for part in (values[i], events[i], sequences[i])]
-        return cls(*fields, np.arange(first, first + count), history_start_ms)  # type: ignore[arg-type]
+        return cls(
+            values[0], events[0], sequences[0],
+            values[1], events[1], sequences[1],
+            values[2], events[2], sequences[2],
+            np.arange(first, first + count), history_start_ms,
+        )  # fmt: skip
 
 
 def touch_sequences(partials: Sequence[Partials], events: int) -> I64:
-    """Return the sequence numbers of originator, beneficiary and device touch of each event.  # (events, 3)
+    """Return the sequence numbers of originator, beneficiary and device touch of each event.  # (events, 3).
 
     -1 where an event has no such touch or its partial is missing.
     """

@@ -178,9 +178,9 @@ class StoreSpec:
         for role in (ORIGINATOR, BENEFICIARY, DEVICE):
             plan_length[role] = len(self.columns(role))
             for i, column in enumerate(self.columns(role)):
-                at = order[column.track]
-                near = at.index(column.delay_ms) if column.delay_ms else -1
-                plan[role, i] = column.track, column.statistic, at.index(column.window_ms + column.delay_ms), near
+                known = order[column.track]
+                near = known.index(column.delay_ms) if column.delay_ms else -1
+                plan[role, i] = column.track, column.statistic, known.index(column.window_ms + column.delay_ms), near
         limits = np.array(
             [self.max_touches_per_track, self.promote_above, self.retention_ms, self.allowed_lateness_ms], np.int64
         )

@@ -46,19 +46,21 @@ from models.features.touches import BENEFICIARY, DEVICE, LABEL
 _LOW_32 = (1 << 32) - 1
 _LAST_MINUTE = (1 << 31) - 1
 _DEVICES = 0x5851F42D4C957F2D
+_ZERO = 0x2545F4914F6CDD1D
+"""Stands for a key of 0, which marks an empty slot. No small number: a caller may number its entities."""
 _TRACKS = 4
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _entity_key(entity, role):
     key = entity ^ _DEVICES if role == DEVICE else entity
-    return 1 if key == 0 else key  # 0 marks an empty slot
+    return _ZERO if key == 0 else key
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _owner_key(key, track):
     owner = spread(key) + track  # keys of entities may be neighbours, mixed ones are not
-    return 1 if owner == 0 else owner
+    return _ZERO if owner == 0 else owner
 
 
 @njit(cache=True, nogil=True)

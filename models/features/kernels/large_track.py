@@ -213,9 +213,7 @@ def read_large(heap, dirty, block, time_ms, other, own, edges, needs, edge_count
             if need & NEEDS_SUM:
                 read[READ_SUM + e] = top_total - heap[first + TOTAL]
             if need & NEEDS_SQUARES:
-                high, square_low = subtract(
-                    top_high, top_low, heap[first + SQUARES_HIGH], heap[first + SQUARES_LOW]
-                )
+                high, square_low = subtract(top_high, top_low, heap[first + SQUARES_HIGH], heap[first + SQUARES_LOW])
                 read[READ_HIGH + e] = high
                 read[READ_LOW + e] = square_low
             if need & NEEDS_FIRST:

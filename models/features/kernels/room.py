@@ -158,7 +158,8 @@ def _free_track(heap, dirty, block):
 def sweep(heap, dirty, retention):
     """Look at one entity slot, and forget the entity if all it remembers is older than any window can reach.
 
-    The slot of a forgotten entity is looked at again, since another one may have moved into it. One slot a touch: how far the sweep is depends on the touches alone, so two runs forget the same.
+    The slot of a forgotten entity is looked at again, since another one may have moved into it. One slot
+    a touch: how far the sweep is depends on the touches alone, so two runs forget the same.
     """
     i = heap[SWEEP] & heap[ENTITY_MASK]
     slot = heap[ENTITIES] + ENTITY_WORDS * i

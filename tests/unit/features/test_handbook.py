@@ -30,7 +30,8 @@ TERMINALS_FROM = 1 << 40  # customers and terminals are numbered alike; entities
 
 def book_spec() -> StoreSpec:
     """The book's windows are (t - w, t] with the event itself inside: at times in whole seconds that is the last
-    w - 1 ms before it, and the event added. Its risk looks at (t - 7 d - w, t - 7 d]."""
+    w - 1 ms before it, and the event added. Its risk looks at (t - 7 d - w, t - 7 d].
+    """
     customer = [
         Column(f"{s.name}_{d}", Track.OUT, s, d * DAY_MS - 1) for d in DAYS for s in (Statistic.COUNT, Statistic.SUM)
     ]
