@@ -199,8 +199,8 @@ Trees alone, same rows, same test:
 ## Checks at export
 
 - Native against ONNX, largest difference of a probability: {parity}. The tolerance is 2e-6: splits compare
-  only float32 sums round. Half of the rows are test transactions; of the other half a quarter has missing values and the
-  rest values at and next to the thresholds of splits.
+  exactly, only float32 sums round. Half of the rows are test transactions; of the other half a quarter has missing
+  values and the rest values at and next to the thresholds of splits.
 - Reasons come from a path attribution that costs one walk a tree. Against LightGBM's exact contributions, on
   {agreement.alerts:,} alerts of the test: the same first feature in {agreement.same_first:.1%}, the exact first among
   our four in {agreement.exact_first_in_top_four:.1%}, {agreement.overlap_top_four:.1%} of the four principal features
