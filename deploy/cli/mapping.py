@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from babel.numbers import get_currency_precision
@@ -83,13 +83,14 @@ class RowMapping:
             values[_known(name)] = value
         return cls(targets, values)
 
+    @cached_property
+    def _by_name(self) -> frozenset[str]:
+        # A column that was mapped to a field takes that field from a column of the same name
+        return frozenset((_fields().keys() | PSEUDO_FIELDS.keys()) - set(self.targets.values()))
+
     def field_of(self, column: str) -> str | None:
         """Field that a column goes to; None if it is left out."""
-        if column in self.targets:
-            return self.targets[column]
-        is_field = column in _fields() or column in PSEUDO_FIELDS
-        # A column that was mapped to a field takes that field from a column of the same name
-        return column if is_field and column not in self.targets.values() else None
+        return self.targets.get(column) or (column if column in self._by_name else None)
 
     def check_columns(self, columns: Sequence[str]) -> list[str]:
         """Return the columns that are left out; raise where a mapped one is not there."""

@@ -107,6 +107,7 @@ class Demo:
         self._options = options
         self._console = console
         self._model = LiveModel()
+        self._pictured = self._model.snapshot()
         self._stop = threading.Event()
         self._before = 0  # records of the warm-up
         self._printed_at = 0.0
@@ -118,7 +119,7 @@ class Demo:
             job_id = self._start_job(stack, settings)
             accounts = self._show(settings, FlinkRest(settings.flink_rest_url), job_id)
             snapshot = self._model.snapshot()
-            self._write_picture(snapshot)
+            self._write_picture()
             self._console.print(summary(snapshot, accounts))
             self._say("stopping everything ...")
         self._say(f"stopped; logs are in {self._home / 'logs'}")
@@ -167,6 +168,7 @@ class Demo:
                         model.phase = _phase_of(rest, job_id)
                         job_seen = time.monotonic()
                     self._tick(load, watcher, draw, hint)
+                    self._pictured = model.snapshot()
                 model.phase = "draining: no more is sent"
                 load.stop()
                 self._drain(load, watcher, draw)
@@ -226,7 +228,8 @@ class Demo:
             self._printed_alerts = snapshot.alerts
             self._console.print(alert_line(snapshot.newest_alerts[0]), highlight=False, soft_wrap=True)
 
-    def _write_picture(self, snapshot: Snapshot) -> None:
+    def _write_picture(self) -> None:
+        """Picture the view as it was while transactions were still sent."""
         if self._options.picture is None:
             return
         width, height = PICTURE_SIZE
@@ -234,7 +237,7 @@ class Demo:
             canvas = Console(
                 record=True, width=width, height=height, file=nowhere, force_terminal=True, color_system="truecolor"
             )
-            canvas.print(LiveView(snapshot), height=height)
+            canvas.print(LiveView(self._pictured), height=height)
             # Without the fonts that rich would fetch from a public server: any monospaced one will do
             drawn = re.sub(r"@font-face \{.*?\}", "", canvas.export_svg(title="weir demo"), flags=re.DOTALL)
             self._options.picture.parent.mkdir(parents=True, exist_ok=True)
