@@ -44,6 +44,9 @@ from jobs.stream.keyed import by_key, keyed_row, side_output
 from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
 from models.features.catalogue import STORE
 from models.scoring.core_settings import CoreSettings
+from models.scoring.decider import rule_columns
+from models.scoring.model import ScoringModel
+from models.scoring.rules import Rule, RuleSet, default_rules, rules_of
 
 JOB_NAME = "score-transactions"
 
@@ -62,6 +65,7 @@ def build(
     batches: DataStream,
     control: DataStream,
     keys: tuple[int, ...],
+    rules: tuple[Rule, ...],
     initial_control: tuple[ControlRecord, ...] = (),
 ) -> Scoring:
     """Wire the stages between a stream of micro-batches and the streams of results.
@@ -76,6 +80,8 @@ def build(
         Rows of `row_types.control_record`.
     keys
         Flink key of each shard.
+    rules
+        Rules in force until control records change them.
     initial_control
         Control records in force when the job starts.
     """
@@ -97,6 +103,7 @@ def build(
     )
     decision = DecisionFunction(
         models_dir=str(settings.models_dir),
+        rules=rules,
         attribute_names=core.attribute_names,
         keys=keys,
         control_topic=settings.topics.control,
@@ -131,7 +138,16 @@ def core_settings(settings: Settings) -> CoreSettings:
 
 
 def submit(settings: Settings) -> None:
-    """Make the real ends, wire the job between them and submit it."""
+    """Make the real ends, wire the job between them and submit it.
+
+    Raises
+    ------
+    ModelError, RuleError
+        If the model or the rules cannot be used: better here than in a task that restarts for ever.
+    """
+    ScoringModel.load(settings.models_dir)
+    rules = rules_of(settings.rules_file.read_text("utf-8")) if settings.rules_file else default_rules()
+    RuleSet.compile(rules, rule_columns())
     configuration = Configuration()
     configuration.set_string("pipeline.max-parallelism", str(MAX_PARALLELISM))
     configuration.set_string("parallelism.default", str(settings.parallelism))
@@ -148,7 +164,7 @@ def submit(settings: Settings) -> None:
     tables.create_control_source(sql, settings, control_offset)
     keys = shard_keys(get_gateway().jvm, settings.shards)
     batches = tables.micro_batches(sql, settings, keys)
-    scoring = build(settings, batches, tables.control_records(sql), keys, initial_control)
+    scoring = build(settings, batches, tables.control_records(sql), keys, rules, initial_control)
     topics = settings.topics
     tables.create_results_view(sql, scoring.results)
     tables.create_refused_view(sql, "refused", scoring.dead_letters)

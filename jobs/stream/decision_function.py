@@ -17,9 +17,10 @@ from jobs.stream.control import Control, ControlError, ControlRecord
 from jobs.stream.flink_state import FlinkStateMap, subtask_index
 from jobs.stream.reference_redis import RedisReference, RedisReferenceSettings
 from models.scoring.decide_batch import Scored, decide_batch
-from models.scoring.decider import Decider, default_rule_set
+from models.scoring.decider import Decider, rule_columns
 from models.scoring.model import ScoringModel
 from models.scoring.pending import Complete, PendingBatches
+from models.scoring.rules import Rule, RuleSet
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
     def __init__(
         self,
         models_dir: str,
+        rules: tuple[Rule, ...],
         attribute_names: tuple[str, ...],
         keys: tuple[int, ...],
         control_topic: str,
@@ -50,6 +52,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         entity_wait_seconds: float,
     ) -> None:
         self._models_dir = models_dir
+        self._rules = rules
         self._attribute_names = attribute_names
         self._keys = keys
         self._control_topic = control_topic
@@ -64,8 +67,9 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         self._pending: dict[int, PendingBatches] = {}
         self._waiting_since: dict[int, dict[int, float]] = {}  # shard -> sequence -> monotonic seconds
         self._has_timer: set[int] = set()
-        model = ScoringModel.load(Path(self._models_dir)) if (Path(self._models_dir) / "card.json").exists() else None
-        self._control = Control(Decider(model, default_rule_set(self._attribute_names)), self._initial_control)
+        rules = RuleSet.compile(self._rules, rule_columns(self._attribute_names))
+        decider = Decider(ScoringModel.load(Path(self._models_dir)), rules)
+        self._control = Control(decider, self._initial_control)
         self._is_first_subtask = subtask_index(runtime_context) == 0
         self._is_control_restored = False
         self._reference = None

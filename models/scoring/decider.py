@@ -33,7 +33,7 @@ def rule_columns(attribute_names: tuple[str, ...] = ()) -> RuleColumns:
 
 
 def default_rule_set(attribute_names: tuple[str, ...] = ()) -> RuleSet:
-    """Compile the rules that are in force until the control topic changes them."""
+    """Compile the shipped rules."""
     return RuleSet.compile(default_rules(), rule_columns(attribute_names))
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from schemas.columns import CHANNELS, F32, I64, StringColumn, TransactionColumns
 
-_CHANNELS = pl.Series("channel", CHANNELS, dtype=pl.String)
+_CHANNELS = StringColumn.from_values(list(CHANNELS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ _FIELDS: Mapping[str, tuple[type[pl.DataType], Callable[[TransactionColumns], pl
     "currency": (pl.String, lambda c: _strings(c.currency)),
     "account_country": (pl.String, lambda c: _empty_as_null(c.account_country)),
     "counterparty_country": (pl.String, lambda c: _empty_as_null(c.counterparty_country)),
-    "channel": (pl.String, lambda c: _CHANNELS.gather(c.channel)),
+    "channel": (pl.String, lambda c: _strings(_CHANNELS.take(c.channel.astype(np.intp)))),
     "amount_minor": (pl.Int64, lambda c: _integers(c.amount_minor)),
     "event_time_ms": (pl.Int64, lambda c: _integers(c.event_time_ms)),
     "merchant_category": (pl.Int32, _merchant_category),

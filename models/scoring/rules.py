@@ -197,8 +197,24 @@ class _Compiled:
 
 def default_rules() -> tuple[Rule, ...]:
     """Return the rules that are in force until the control topic changes them (`default_rules.json`)."""
-    text = resources.files("models.scoring").joinpath("default_rules.json").read_text("utf-8")
-    return tuple(Rule.from_record(record) for record in json.loads(text))
+    return rules_of(resources.files("models.scoring").joinpath("default_rules.json").read_text("utf-8"))
+
+
+def rules_of(text: str) -> tuple[Rule, ...]:
+    """Return the rules of a JSON list of records of `rule.avsc`.
+
+    Raises
+    ------
+    RuleError
+        If the text is no such list.
+    """
+    try:
+        records = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RuleError(f"the rules are not valid JSON: {error}") from error
+    if not isinstance(records, list):
+        raise RuleError(f"the rules are a JSON {type(records).__name__}; a list of rules was expected")
+    return tuple(Rule.from_record(record) for record in records)
 
 
 def rules_version(rules: Iterable[Rule]) -> str:
