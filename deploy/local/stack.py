@@ -278,13 +278,15 @@ class LocalStack:
         arguments: Sequence[str] = (),
         *,
         options: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
         savepoint: str | None = None,
         wait_seconds: float = 120.0,
     ) -> str:
         """Submit a Python job, wait until all its tasks run, and return its id.
 
         The job finds the stack's addresses in its environment (``WEIR_BOOTSTRAP_SERVERS``, ``WEIR_REDIS_URL``,
-        ``WEIR_FLINK_REST_URL``). `wait_seconds` of 0 returns as soon as the cluster has taken it.
+        ``WEIR_FLINK_REST_URL``), and with them what `environment` adds or changes. `wait_seconds` of 0 returns as soon
+        as the cluster has taken it.
         """
         state = self._read()
         addresses = {key: state.get(key) for key in ("bootstrap_servers", "flink_rest_url", "redis_url")}
@@ -296,7 +298,10 @@ class LocalStack:
             work_folder=self.logs,
             options={**self.flink.job_options(), **(options or {})},
             savepoint=savepoint,
-            environment={f"WEIR_{key.upper()}": str(value) for key, value in addresses.items() if value},
+            environment={
+                **{f"WEIR_{key.upper()}": str(value) for key, value in addresses.items() if value},
+                **(environment or {}),
+            },
         )
         if wait_seconds:
             self.rest.wait_until_running(job_id, wait_seconds)
