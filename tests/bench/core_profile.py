@@ -181,7 +181,8 @@ def main() -> None:
         core.transactions(feeder.take(WARM_BATCH))
     results = {size: measure(core, feeder, stopwatch, size, options.seconds) for size in options.sizes}
     table = Table(
-        title=f"scoring core by stage, model {folder.name}, {options.accounts:,} accounts, {'CPU' if options.cpu else 'wall'} time"
+        title=f"scoring core by stage, model {folder.name}, {options.accounts:,} accounts, "
+        f"{'CPU' if options.cpu else 'wall'} time"
     )
     table.add_column("stage")
     for size in options.sizes:

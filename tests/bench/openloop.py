@@ -1,0 +1,181 @@
+"""Latency at given rates: records are sent when they are due, whatever becomes of them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.local.stack import LocalStack
+from tests.bench.measures import BenchError, CpuMeter, Helper, latency_summary
+
+JOB = "jobs.score_transactions"
+WARM_UP_RATE = 2_000
+KEEPS_UP_SECONDS = 0.5
+"""A step is sustained if at its end no more is on its way than came in during this time, and the median latency of its
+last quarter is not far above that of its first: the backlog does not grow."""
+GROWTH, GROWTH_MS = 1.5, 50.0
+DRAIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Rates to try, and for how long.
+
+    Attributes
+    ----------
+    rates
+        Events a second, rising.
+    seconds
+        Measured at each.
+    lead_seconds
+        Sent at the rate before that, and left out.
+    warm_up_seconds
+        Sent before the first step, so that every function is compiled and the JVM knows its hot paths.
+    accounts
+        Of the simulated population.
+    """
+
+    rates: tuple[int, ...]
+    seconds: float
+    lead_seconds: float
+    warm_up_seconds: float
+    accounts: int
+
+    @property
+    def events(self) -> int:
+        """Records of all steps."""
+        steps = sum(int(rate * (self.seconds + self.lead_seconds)) for rate in self.rates)
+        return steps + int(WARM_UP_RATE * self.warm_up_seconds)
+
+
+def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Measure rate after rate until one is not sustained; yield the result of each step."""
+    job = stack.submit(JOB, ["--parallelism", str(stack.options.taskmanagers)])
+    servers = stack.bootstrap_servers
+    reader = Helper("tests.bench.reader", {"servers": servers, "alerts": "weir.alerts", "decisions": "weir.decisions"})
+    task = {"servers": servers, "topic": "weir.transactions", "events": sweep.events, "accounts": sweep.accounts}
+    sender = Helper("tests.bench.sender", {**task, "seed": 7, "end_ms": time.time_ns() // 1_000_000})
+    try:
+        reader.answer()
+        say(f"warming up for {sweep.warm_up_seconds:.0f} s at {WARM_UP_RATE:,} events/s")
+        run = _Run(stack, job, reader, sender)
+        run.step(WARM_UP_RATE, 0.0, sweep.warm_up_seconds)
+        for rate in sweep.rates:
+            result = run.step(rate, sweep.lead_seconds, sweep.seconds)
+            yield result
+            if not result["sustained"]:
+                break
+    finally:
+        sender.stop()
+        reader.stop()
+        stack.rest.cancel(job)
+
+
+class _Run:
+    def __init__(self, stack: LocalStack, job: str, reader: Helper, sender: Helper) -> None:
+        self._stack = stack
+        self._job = job
+        self._reader = reader
+        self._sender = sender
+        self._sent = 0  # records since the reader started
+
+    def step(self, rate: int, lead_seconds: float, seconds: float) -> dict[str, Any]:
+        """Send at one rate, and measure after the lead."""
+        count = int(rate * (lead_seconds + seconds))
+        self._sender.ask({"prepare": {"count": count}})
+        self._wait_until_even()
+        self._take()
+        self._sender.tell({"send": {"rate": rate, "count": count}})
+        time.sleep(lead_seconds)
+        began, seen_before = time.monotonic(), self._reader.ask({"count": True})
+        cpu = CpuMeter({process.name: process.pid for process in self._stack.processes()} | self._helpers())
+        report = self._sender.answer()
+        elapsed = time.monotonic() - began
+        seen = self._reader.ask({"count": True})
+        cores = cpu.cores(elapsed)
+        self._sent += report["sent"]
+        lag = self._sent - seen["decisions"]
+        if report["lost"]:
+            raise BenchError(f"{report['lost']} records were not taken by the broker at {rate:,} events/s")
+        drained = self._wait_until_even(must=False)
+        samples = self._take()
+        from_ms = report["start_ms"] + lead_seconds * 1000
+        until_ms = report["start_ms"] + count / rate * 1000
+        window = {name: _within(pairs, from_ms, until_ms) for name, pairs in samples.items()}
+        growth = _growth(window["decisions"], from_ms, until_ms)
+        if drained and not len(window["decisions"]):
+            raise BenchError(f"no decision on a record of the step at {rate:,} events/s was seen")
+        return {
+            "rate": rate,
+            "rate_in": round(report["sent"] / report["seconds"], 1),
+            "rate_out": round((seen["decisions"] - seen_before["decisions"]) / elapsed, 1),
+            "seconds": seconds,
+            "sender_most_behind_ms": round(report["most_behind_ms"], 1),
+            "lag_at_end": lag,
+            "latency_growth": growth,
+            "sustained": bool(
+                drained
+                and lag <= rate * KEEPS_UP_SECONDS
+                and (growth["last_quarter_ms"] <= max(GROWTH * growth["first_quarter_ms"], GROWTH_MS))
+            ),
+            **{f"{name}_ms": latency_summary(pairs[:, 1] - pairs[:, 0]) for name, pairs in window.items()},
+            "cpu_cores": cores,
+            "checkpoints": self._checkpoints(from_ms, until_ms),
+        }
+
+    def _helpers(self) -> dict[str, int]:
+        return {helper.name: helper.process.pid for helper in (self._sender, self._reader)}
+
+    def _take(self) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "samples.npz"
+            self._reader.ask({"take": str(file)})
+            with np.load(file) as loaded:
+                return {name: loaded[name] for name in loaded.files}
+
+    def _wait_until_even(self, must: bool = True) -> bool:
+        """Wait until every record sent has its decision, in the ledger too."""
+        end = time.monotonic() + DRAIN_SECONDS
+        while (seen := self._reader.ask({"count": True}))["ledger"] < self._sent:
+            if time.monotonic() > end:
+                if must:
+                    raise BenchError(
+                        f"{self._sent:,} records were sent, {seen['decisions']:,} decisions were written and "
+                        f"{seen['ledger']:,} committed {DRAIN_SECONDS:.0f} s later; the job is "
+                        f"{self._stack.rest.state(self._job)}: {self._stack.rest.failure(self._job)[:1000]}"
+                    )
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _checkpoints(self, from_ms: float, until_ms: float) -> dict[str, Any]:
+        history = self._stack.rest.checkpoints(self._job)["history"]
+        within = [c for c in history if from_ms <= c["trigger_timestamp"] <= until_ms]
+        done = [c for c in within if c["status"] == "COMPLETED"]
+        return {
+            "completed": len(done),
+            "failed": sum(c["status"] == "FAILED" for c in within),
+            "longest_ms": max((c["end_to_end_duration"] for c in done), default=None),
+            "mean_ms": round(float(np.mean([c["end_to_end_duration"] for c in done])), 1) if done else None,
+            "largest_mib": round(max((c["state_size"] for c in done), default=0) / 2**20, 1),
+        }
+
+
+def _within(pairs: Any, from_ms: float, until_ms: float) -> Any:
+    return pairs[(pairs[:, 0] >= from_ms) & (pairs[:, 0] < until_ms)]
+
+
+def _growth(pairs: Any, from_ms: float, until_ms: float) -> dict[str, float]:
+    quarter = (until_ms - from_ms) / 4
+    first = _within(pairs, from_ms, from_ms + quarter)
+    last = _within(pairs, until_ms - quarter, until_ms)
+    return {
+        name: round(float(np.median(part[:, 1] - part[:, 0])), 1) if len(part) else float(DRAIN_SECONDS * 1000)
+        for name, part in (("first_quarter_ms", first), ("last_quarter_ms", last))
+    }

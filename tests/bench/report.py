@@ -1,0 +1,216 @@
+"""The results for people: tables on the terminal, a plot, and docs/performance.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+KINDS = {
+    "alerts": "produce to alert",
+    "decisions": "produce to decision, as written",
+    "ledger": "produce to decision, committed",
+}
+SHOWN = ("p50", "p90", "p95", "p99", "p99.9", "max")
+TARGET_MS = 200
+
+
+def print_steps(console: Console, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Print latencies by rate."""
+    table = Table(title="latency by rate, milliseconds from the moment a record was due")
+    for heading in ("events/s", "in/s", "out/s", "lag at end", "sustained", "what", *SHOWN, "count"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for step in steps:
+        for row, (kind, words) in enumerate(KINDS.items()):
+            latency = step[f"{kind}_ms"]
+            rates = (
+                (f"{step['rate']:,}", f"{step['rate_in']:,.0f}", f"{step['rate_out']:,.0f}", f"{step['lag_at_end']:,}")
+                if row == 0
+                else ("", "", "", "")
+            )
+            sustained = ("yes" if step["sustained"] else "no") if row == 0 else ""
+            table.add_row(*rates, sustained, words, *(_ms(latency.get(p)) for p in SHOWN), f"{latency['count']:,}")
+        table.add_section()
+    console.print(table)
+    cpu = Table(title="CPU in cores, and checkpoints")
+    names = sorted({name for step in steps for name in step["cpu_cores"]})
+    for heading in ("events/s", *names, "checkpoints", "mean ms", "longest ms", "MiB"):
+        cpu.add_column(heading, justify="right")
+    for step in steps:
+        done = step["checkpoints"]
+        cells = [f"{step['cpu_cores'].get(name, 0):.2f}" for name in names]
+        ends = [str(done["completed"]), _ms(done["mean_ms"]), _ms(done["longest_ms"]), f"{done['largest_mib']:.1f}"]
+        cpu.add_row(f"{step['rate']:,}", *cells, *ends)
+    console.print(cpu)
+
+
+def print_drains(console: Console, drains: Sequence[Mapping[str, Any]]) -> None:
+    """Print throughputs."""
+    table = Table(title="throughput on the same preloaded topic")
+    for heading in ("system", "events", "seconds", "events/s", "we are faster by", "work"):
+        table.add_column(heading, justify="left" if heading in ("system", "work") else "right")
+    ours = drains[0]["events_per_second"] if drains else 0
+    for drain in drains:
+        speed = drain["events_per_second"]
+        factor = "" if drain is drains[0] else f"{ours / speed:.1f}"
+        table.add_row(
+            drain["system"], f"{drain['events']:,}", f"{drain['seconds']:.1f}", f"{speed:,}", factor, drain["work"]
+        )
+    console.print(table)
+
+
+def write_reports(results: Mapping[str, Any], folder: Path, performance: Path | None) -> list[Path]:
+    """Write the numbers as JSON, the plot, and the page if asked for; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers, plot = folder / "results.json", folder / "latency.png"
+    numbers.write_text(json.dumps(results, indent=2) + "\n")
+    _plot(results, plot)
+    written = [numbers, plot]
+    if performance:
+        performance.write_text(performance_page(results))
+        written.append(performance)
+    return written
+
+
+def _plot(results: Mapping[str, Any], file: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")  # no display
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), width_ratios=(3, 2))
+    steps = [step for step in results["steps"] if step["alerts_ms"]["count"]]
+    rates = [step["rate"] / 1000 for step in steps]
+    for percentile, style in (("p50", ":"), ("p99", "-"), ("p99.9", "--")):
+        for kind, colour in (("alerts", "tab:red"), ("decisions", "tab:blue")):
+            values = [step[f"{kind}_ms"].get(percentile) for step in steps]
+            left.plot(rates, values, style, color=colour, marker="o", markersize=3, label=f"{kind}, {percentile}")
+    left.axhline(TARGET_MS, color="grey", linewidth=0.8)
+    left.set(xlabel="thousand events/s", ylabel="ms from due to seen", yscale="log", title="Latency by rate, open loop")
+    left.legend(fontsize=8)
+    left.grid(alpha=0.3, which="both")
+    drains = results["drains"]
+    bars = right.barh([d["system"] for d in drains], [d["events_per_second"] for d in drains], color="tab:blue")
+    right.bar_label(bars, [f"{d['events_per_second']:,}" for d in drains], padding=3, fontsize=8)
+    right.set(xlabel="events/s", title="Throughput on a preloaded topic")
+    right.margins(x=0.2)
+    right.invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
+PAGE = """\
+# Performance
+
+Made by `make bench`{arguments} on {date}, with everything on one machine: broker, load, Flink ({taskmanagers}
+TaskManagers), Redis and the readers. `make bench` measures your machine, and writes this page anew.
+
+{cores} cores ({cpu}), {memory_gib} GiB, {system}, Python {python}, Java {java}.
+
+![latency by rate, and throughput](bench/latency.png)
+{latency}{cpu_table}{throughput}"""
+
+LATENCY = """
+## Latency
+
+Open loop: record i is due at start + i / rate and is sent then, whatever becomes of the ones before; its Kafka
+timestamp is that moment. Latency runs from there to the moment when a reader in another process has the answer, so it
+includes every wait, also the sender's own. Timestamps are whole milliseconds, rounded down. {seconds:g} s are measured
+at each rate, after {lead_seconds:g} s at the same rate that are left out; before the first rate, {warm_up_seconds:g} s
+at 2,000 events/s. Sustained: when the sending ends, less than half a second of input is on its way, and the latency of
+the last quarter is not far above that of the first.
+
+Alerts are read as soon as they are written. A decision is written at once too, in a transaction; a reader of the ledger
+(read_committed) sees it after the next checkpoint, every {checkpoint_interval_seconds:g} s. Every alert is counted, and
+a sample of the decisions. Milliseconds:
+"""
+
+CORES = """
+## Where the cores go
+
+Cores kept busy, on average over the step. `python -m tests.bench.core_profile` shows the scoring core by stage.
+
+"""
+
+THROUGHPUT = """
+## Throughput beside per-event programs
+
+Each system empties the same preloaded topic into a Kafka topic, exactly once, with state and checkpoints (or commits)
+every {checkpoint_interval_seconds:g} s, in {taskmanagers} worker processes, and nothing else runs. The rate is that
+between a tenth and nine tenths of what came out.
+
+"""
+
+PEERS = """
+The per-event programs do less work, never more: they compute the features of the transaction, its originator and the
+pair (46 of the model's 102 inputs; the others are passed as missing), with one state access an event instead of three,
+run the same shipped model one event at a time, evaluate the rules that need only those features, and encode the same
+decision record. They raise no alerts, give no reasons, and recognise no duplicates. The PyFlink job is a
+KeyedProcessFunction in thread mode with object reuse; quix-streams 3.28.1 keeps its state in RocksDB with a changelog
+topic. Their code is in `tests/bench/peers/`.
+"""
+
+
+def performance_page(results: Mapping[str, Any]) -> str:
+    """Return docs/performance.md."""
+    machine, settings, steps, drains = (results[name] for name in ("machine", "settings", "steps", "drains"))
+    latency = cores = throughput = ""
+    if steps:
+        latency = LATENCY.format(**settings)
+        for kind, words in KINDS.items():
+            rows = []
+            for step in steps:
+                summary = step[f"{kind}_ms"]
+                cells = [f"{step['rate']:,}", f"{step['rate_out']:,.0f}", "yes" if step["sustained"] else "no"]
+                rows.append([*cells, *(_ms(summary.get(p)) for p in SHOWN), f"{summary['count']:,}"])
+            latency += f"\n{words.capitalize()}:\n\n"
+            latency += _markdown(["events/s", "out/s", "sustained", *SHOWN, "count"], rows)
+        names = sorted({name for step in steps for name in step["cpu_cores"]})
+        rows = []
+        for step in steps:
+            done = step["checkpoints"]
+            used = [f"{step['cpu_cores'].get(name, 0):.2f}" for name in names]
+            ends = [_ms(done["mean_ms"]), _ms(done["longest_ms"]), f"{done['largest_mib']:.1f}"]
+            rows.append([f"{step['rate']:,}", *used, *ends])
+        cores = CORES + _markdown(["events/s", *names, "checkpoint, mean ms", "longest ms", "MiB"], rows)
+    if drains:
+        ours = drains[0]["events_per_second"]
+        rows = []
+        for drain in drains:
+            speed = drain["events_per_second"]
+            factor = "" if drain is drains[0] else f"{ours / speed:.1f} times"
+            rows.append([drain["system"], f"{drain['events']:,}", f"{speed:,}", factor])
+        throughput = THROUGHPUT.format(**settings) + _markdown(
+            ["system", "events", "events/s", "Weir is faster by"], rows
+        )
+        throughput += PEERS if len(drains) > 1 else ""
+    return PAGE.format(
+        arguments=_arguments(results),
+        date=results["date"],
+        taskmanagers=settings["taskmanagers"],
+        latency=latency,
+        cpu_table=cores,
+        throughput=throughput,
+        **{name: machine[name] for name in ("cores", "cpu", "memory_gib", "system", "python", "java")},
+    )
+
+
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _arguments(results: Mapping[str, Any]) -> str:
+    given = " ".join(results["arguments"])
+    return f" with `ARGS='{given}'`" if given else ""
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
