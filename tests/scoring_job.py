@@ -134,6 +134,11 @@ class ScoringJob:
         done = self._completed()
         wait_until(lambda: self._completed() >= done + count, SETTLE_SECONDS, f"{count} checkpoints complete")
 
+    def restarts(self) -> int:
+        """How often the job has started over."""
+        metric = self.stack.rest.get(f"/jobs/{self.id}/metrics?get=numRestarts")
+        return int(float(metric[0]["value"]))
+
     def _completed(self) -> int:
         return int(self.stack.rest.checkpoints(self.id)["counts"]["completed"])
 

@@ -76,9 +76,14 @@ class Control:
         """
         if record.offset <= self._offsets.get(record.key, -1):
             return
-        key = record.key.decode("utf-8", "replace")
+        try:
+            key = record.key.decode()
+        except UnicodeDecodeError:
+            key = ""  # the replacement characters of another reading would name a rule that no key can name
         if not key.startswith(RULE_PREFIX):
-            raise ControlError(f"key {key!r} is not of the form {RULE_PREFIX}RULE_ID; send the rule with such a key")
+            raise ControlError(
+                f"key {record.key!r} is not of the form {RULE_PREFIX}RULE_ID; send the rule with such a key"
+            )
         rule_id = key.removeprefix(RULE_PREFIX)
         rules = self.decider.rules
         try:

@@ -124,7 +124,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
             logger.error('control record refused offset="%d": %s', record.offset, error)
             if self._is_first_subtask:  # every subtask sees the record; one dead letter is enough
                 fields = (self._control_topic, "0", str(record.offset), "control", "INVALID_CONTROL", str(error))
-                yield CONTROL_DEAD_LETTERS, Row([record.key], [record.value], *([text] for text in fields))
+                yield CONTROL_DEAD_LETTERS, Row([value[0]], [value[1]], *([text] for text in fields))
             return
         state.put(record.key.decode(), record.to_bytes())
 
