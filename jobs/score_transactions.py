@@ -42,10 +42,10 @@ from jobs.stream.entity_function import EntityFunction
 from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES, IntakeFunction
 from jobs.stream.keyed import by_key, keyed_row, side_output
 from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
+from jobs.stream.warm_up import warm_up
 from models.features.catalogue import STORE
 from models.scoring.core_settings import CoreSettings
 from models.scoring.decider import rule_columns
-from models.scoring.model import ScoringModel
 from models.scoring.rules import Rule, RuleSet, default_rules, rules_of
 
 JOB_NAME = "score-transactions"
@@ -145,7 +145,7 @@ def submit(settings: Settings) -> None:
     ModelError, RuleError
         If the model or the rules cannot be used: better here than in a task that restarts for ever.
     """
-    ScoringModel.load(settings.models_dir)
+    warm_up(settings.models_dir)  # also compiles once, into the cache, what every task would compile at the same time
     rules = rules_of(settings.rules_file.read_text("utf-8")) if settings.rules_file else default_rules()
     RuleSet.compile(rules, rule_columns())
     configuration = Configuration()
@@ -166,16 +166,19 @@ def submit(settings: Settings) -> None:
     batches = tables.micro_batches(sql, settings, keys)
     scoring = build(settings, batches, tables.control_records(sql), keys, rules, initial_control)
     topics = settings.topics
-    tables.create_results_view(sql, scoring.results)
-    tables.create_refused_view(sql, "refused", scoring.dead_letters)
-    tables.create_refused_view(sql, "repeated", scoring.duplicates)
+    # An exactly-once sink waits for the broker at every checkpoint. Behind a partitioner it does so in a thread of its
+    # own; chained to a stage it would hold up the alerts. Rescaling to the same parallelism keeps each row's order.
+    tables.create_results_view(sql, "alerting", scoring.results)
+    tables.create_results_view(sql, "deciding", scoring.results.rescale())
+    tables.create_refused_view(sql, "refused", scoring.dead_letters.rescale())
+    tables.create_refused_view(sql, "repeated", scoring.duplicates.rescale())
     tables.create_sink(sql, settings, "alerts", topics.alerts, is_exactly_once=False, headers=False)
     tables.create_sink(sql, settings, "decisions", topics.decisions, is_exactly_once=True, headers=False)
     tables.create_sink(sql, settings, "dead_letters", topics.dead_letters, is_exactly_once=True, headers=True)
     tables.create_sink(sql, settings, "duplicates", topics.duplicates, is_exactly_once=True, headers=True)
     statements = sql.create_statement_set()
-    statements.add_insert_sql(tables.insert_pairs("alerts", "f2", "f3"))
-    statements.add_insert_sql(tables.insert_pairs("decisions", "f0", "f1"))
+    statements.add_insert_sql(tables.insert_pairs("alerts", "alerting", "f2", "f3"))
+    statements.add_insert_sql(tables.insert_pairs("decisions", "deciding", "f0", "f1"))
     statements.add_insert_sql(tables.insert_refused("dead_letters", "refused"))
     statements.add_insert_sql(tables.insert_refused("duplicates", "repeated"))
     statements.attach_as_datastream()

@@ -16,6 +16,7 @@ from jobs.stream import row_types
 from jobs.stream.control import Control, ControlError, ControlRecord
 from jobs.stream.flink_state import FlinkStateMap, subtask_index
 from jobs.stream.reference_redis import RedisReference, RedisReferenceSettings
+from jobs.stream.warm_up import warm_up
 from models.scoring.decide_batch import Scored, decide_batch
 from models.scoring.decider import Decider, rule_columns
 from models.scoring.model import ScoringModel
@@ -63,6 +64,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Load the model, connect to the reference data, attach the state."""
+        warm_up(Path(self._models_dir))
         self._state = FlinkStateMap(runtime_context, "pending")
         self._pending: dict[int, PendingBatches] = {}
         self._waiting_since: dict[int, dict[int, float]] = {}  # shard -> sequence -> monotonic seconds

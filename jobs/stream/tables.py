@@ -153,13 +153,13 @@ def create_sink(
     tables.execute_sql(f"CREATE TEMPORARY TABLE {name} ({columns}) WITH ({_with(options)})")
 
 
-def create_results_view(tables: StreamTableEnvironment, results: DataStream) -> None:
-    """Create the view `results` of the decision stage's rows."""
+def create_results_view(tables: StreamTableEnvironment, name: str, results: DataStream) -> None:
+    """Create a view of the decision stage's rows."""
     array = DataTypes.ARRAY(DataTypes.BYTES())
     schema = Schema.new_builder()
     for i in range(4):
         schema = schema.column(f"f{i}", array)
-    tables.create_temporary_view("results", tables.from_data_stream(results, schema.build()))
+    tables.create_temporary_view(name, tables.from_data_stream(results, schema.build()))
 
 
 def create_refused_view(tables: StreamTableEnvironment, name: str, refused: DataStream) -> None:
@@ -172,10 +172,10 @@ def create_refused_view(tables: StreamTableEnvironment, name: str, refused: Data
     tables.create_temporary_view(name, tables.from_data_stream(refused, schema.build()))
 
 
-def insert_pairs(sink: str, keys: str, values: str) -> str:
-    """Return SQL that writes two arrays of `results` as keys and values."""
+def insert_pairs(sink: str, view: str, keys: str, values: str) -> str:
+    """Return SQL that writes two arrays of a results view as keys and values."""
     return (
-        f"INSERT INTO {sink} SELECT {keys}[u.place], u.record_value FROM results "
+        f"INSERT INTO {sink} SELECT {keys}[u.place], u.record_value FROM {view} "
         f"CROSS JOIN UNNEST({values}) WITH ORDINALITY AS u(record_value, place)"
     )
 
