@@ -71,7 +71,7 @@ def run(
 ) -> tuple[S, list[Ranking]]:
     """Choose the hyper-parameters by average precision on the earlier weeks, then measure the reported ones."""
     chosen, best = competitor.grid[0], -np.inf
-    for settings in competitor.grid if choose else ():
+    for settings in competitor.grid if choose and len(competitor.grid) > 1 else ():
         precision = []
         for first_day in CHOICE_WEEKS:
             step(f"{competitor.name}: choosing")
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         book = Competitor("book's XGBoost", book_features(transactions), BOOK_GRID, baseline_scores)
         weir = Competitor("Weir", ours, OUR_GRID, our_scores)
         choose = not arguments.no_choice
-        folds = sum(len(c.grid) * len(CHOICE_WEEKS) * choose + len(REPORTED_WEEKS) for c in (book, weir))
+        folds = len(BOOK_GRID) * len(CHOICE_WEEKS) * choose + 2 * len(REPORTED_WEEKS)
         task = progress.add_task("training", total=folds)
 
         def step(description: str) -> None:

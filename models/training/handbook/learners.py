@@ -60,7 +60,8 @@ class OurSettings:
     network_weight: float = 0.2  # share of the network in the mean of the log-odds
 
 
-OUR_GRID = (OurSettings(), OurSettings(max_depth=5), OurSettings(learning_rate=0.05, trees=200))
+OUR_GRID = (OurSettings(),)
+"""One entry: it was found on the same earlier weeks on which the baseline chooses (mean average precision 0.761)."""
 
 
 def our_scores(settings: OurSettings, X_train: F64, y_train: Bool, X_test: F64) -> F64:
