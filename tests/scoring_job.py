@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from deploy.local.stack import LocalStack
 from deploy.local.topics import create_topics
@@ -74,6 +74,7 @@ class ScoringJob:
                 "log_level": 0,
             }
         )
+        self._refused: list[str] = []
         self.id = ""
 
     def __enter__(self) -> Self:
@@ -111,19 +112,24 @@ class ScoringJob:
             if per_second and i % 20 == 0:
                 time.sleep(max(0.0, begun + i / per_second - time.monotonic()))
             value, key, stamp = recorded.values[row], recorded.keys[row], recorded.timestamp_ms[row]
-            self._producer.produce(topic, value, key, 0, timestamp=stamp)
+            self._producer.produce(topic, value, key, 0, timestamp=stamp, on_delivery=self._note)
             if i % 100 == 0:
                 self._producer.poll(0)
 
     def send_records(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
         """Send keys and values to partition 0 of a topic, and wait until they are there."""
         for key, value in records:
-            self._producer.produce(topic, value, key, 0)
+            self._producer.produce(topic, value, key, 0, on_delivery=self._note)
         self.flush()
 
     def flush(self) -> None:
         """Wait until everything sent has arrived."""
         assert self._producer.flush(SETTLE_SECONDS) == 0, "the broker has not taken every record"
+        assert not self._refused, f"the broker refused {len(self._refused)} records: {self._refused[0]}"
+
+    def _note(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._refused.append(error.str())
 
     def read(self, topic: str, committed_only: bool = True) -> TopicLog:
         """Follow a topic from its beginning."""

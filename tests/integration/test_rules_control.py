@@ -88,7 +88,6 @@ def test_rules_are_added_changed_and_removed_without_a_restart(
             (b"rule/bytes-1", b"\xfenot a rule"),
             (b"nothing/we-know", a_rule()),
             (b"rule/\xff", None),  # removes a rule that no text can name
-            (None, a_rule()),
         ]
         job.send_records(control, broken)
         dead_letters.wait_for(len(broken))
