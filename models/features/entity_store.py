@@ -19,7 +19,9 @@ State is one array of 64-bit words: counters, two hash tables, and a block for e
 from __future__ import annotations
 
 import hashlib
+import mmap
 import struct
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,11 +42,33 @@ LAYOUT_VERSION = 1
 PAGE_BYTES = 8 << memory.PAGE_SHIFT
 
 _PAGE_WORDS = 1 << memory.PAGE_SHIFT
-_FIRST_WORDS = 1 << 16
+_RESERVED_WORDS = 1 << 31  # 16 GiB of addresses, of which only what is written takes memory
+_LEAST_WORDS = 1 << 16
+_NORESERVE = 0x4000 if sys.platform == "linux" else 0  # mmap.MAP_NORESERVE, which Python 3.11 does not name
 _ENTITY_SLOTS = 1024
 _PAIR_SLOTS = 2048
 _META = struct.Struct("<4sIQ32s")
 _MAGIC = b"WEIR"
+
+
+def _reserve_words(words: int) -> I64:
+    """Return zeros that take memory only once they are written.
+
+    Growing in place this way, a store never stops the stream to copy itself. Where so many addresses are refused
+    (a limit on virtual memory), fewer do, and the store copies itself to twice the place whenever it is full.
+    """
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+    while True:
+        try:
+            memory_map = mmap.mmap(-1, 8 * words, flags=flags)
+        except OSError:
+            if words <= _LEAST_WORDS:
+                raise
+            words //= 2
+            continue
+        if hasattr(mmap, "MADV_HUGEPAGE"):  # entities lie anywhere: large pages spare most address look-ups
+            memory_map.madvise(mmap.MADV_HUGEPAGE)
+        return np.frombuffer(memory_map, np.int64)
 
 
 class SnapshotError(Exception):
@@ -79,9 +103,9 @@ class EntityStore:
             for column in spec.columns(role):
                 reads[role, column.track] = 1
         self._reads = reads
-        self._read = np.zeros(4 * READ_WORDS, np.int64)
-        self._heap: I64 = np.zeros(_FIRST_WORDS, np.int64)
-        self._dirty = np.zeros(_FIRST_WORDS // _PAGE_WORDS, np.uint8)
+        self._read = np.zeros((4, READ_WORDS), np.int64)
+        self._heap: I64 = _reserve_words(_RESERVED_WORDS)
+        self._dirty = np.zeros(len(self._heap) // _PAGE_WORDS, np.uint8)
         self._initialize()
         self.apply(np.zeros(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
 
@@ -115,39 +139,44 @@ class EntityStore:
         per_role = np.bincount(touches["role"], minlength=4)
         if len(per_role) > 4:
             raise ValueError(f"a touch has role {len(per_role) - 1}; the largest is {LABEL}")
-        values = tuple(np.empty((per_role[r], len(self.spec.columns(r))), np.float64) for r in range(3))
-        events = tuple(np.empty(per_role[r], np.int32) for r in range(3))
-        sequences = tuple(np.empty(per_role[r], np.int64) for r in range(3))
-        rows = np.zeros(3, np.int64)
+        counts = per_role[:3].astype(np.int64)
+        row_ends = np.cumsum(counts)
+        value_ends = np.cumsum(counts * self._compiled.plan_length)
+        values = np.empty(value_ends[2], np.float64)
+        events, sequences = np.empty(row_ends[2], np.int32), np.empty(row_ends[2], np.int64)
+        rows, values_at = row_ends - counts, value_ends - counts * self._compiled.plan_length
+        starts, value_starts = rows.copy(), values_at.copy()
         first = int(self._heap[memory.SEQUENCE])
         spec = self._compiled
         done = 0
         while True:
             done = apply_touches(
                 self._heap, self._dirty, spec.limits, spec.edges, spec.edge_count, spec.needs, spec.plan,
-                spec.plan_length, self._reads, touches, done, rows, values, events, sequences, self._read,
+                spec.plan_length, self._reads, touches, done, rows, values_at, values, events,
+                sequences, self._read,
             )  # fmt: skip
             if done == len(touches):
                 break
             self._grow()
+        shapes = zip(counts, spec.plan_length, strict=True)
+        tables = [values[a:b].reshape(s) for a, b, s in zip(value_starts, value_ends, shapes, strict=True)]
+        spans = [slice(a, b) for a, b in zip(starts, row_ends, strict=True)]
         return Partials(
-            values[0], events[0], sequences[0],
-            values[1], events[1], sequences[1],
-            values[2], events[2], sequences[2],
+            tables[0], events[spans[0]], sequences[spans[0]],
+            tables[1], events[spans[1]], sequences[spans[1]],
+            tables[2], events[spans[2]], sequences[spans[2]],
             np.arange(first, first + len(touches)), self.history_start_ms,
         )  # fmt: skip
 
     def _grow(self) -> None:
-        # Doubling would waste half of a large store; above 256 MiB half as much again is enough room for long.
-        words = len(self._heap)
-        wanted = 2 * words if words < 1 << 25 else words + words // 2
-        self._resize(-(-wanted // _PAGE_WORDS))
+        self._resize(2 * len(self._dirty))
 
     def _resize(self, pages: int) -> None:
-        heap = np.zeros(pages * _PAGE_WORDS, np.int64)
-        heap[: len(self._heap)] = self._heap
+        heap = _reserve_words(pages * _PAGE_WORDS)
+        used = self._used_pages()
+        heap[: used * _PAGE_WORDS] = self._heap[: used * _PAGE_WORDS]
         dirty = np.zeros(pages, np.uint8)
-        dirty[: len(self._dirty)] = self._dirty
+        dirty[:used] = self._dirty[:used]
         self._heap, self._dirty = heap, dirty
 
     @property
@@ -207,7 +236,7 @@ class EntityStore:
         if fingerprint != store._fingerprint():
             raise SnapshotError("the snapshot was written with other windows or limits: rebuild it from the stream")
         if count > len(store._dirty):
-            store._resize(count + count // 2)
+            store._resize(2 * count)
         for page in range(count):
             if page not in pages:
                 raise SnapshotError(f"page {page} of {count} is missing from the snapshot")

@@ -20,6 +20,14 @@ from models.features.kernels.memory import (
     mark,
     spread,
 )
+from models.features.kernels.prefetch import (
+    BLOCK_AHEAD,
+    ITEMS_AHEAD,
+    SLOT_AHEAD,
+    request_block,
+    request_items,
+    request_slot,
+)
 from models.features.kernels.read_out import read_out
 from models.features.kernels.room import (
     FRAUD,
@@ -32,7 +40,6 @@ from models.features.kernels.room import (
     track_block,
 )
 from models.features.kernels.small_track import (
-    READ_WORDS,
     find_labelled,
     insert_small,
     read_fraud,
@@ -40,6 +47,7 @@ from models.features.kernels.small_track import (
     read_small,
     remove_small,
 )
+from models.features.kernels.squares import KERNEL
 from models.features.store_spec import MAX_AMOUNT_MINOR
 from models.features.touches import BENEFICIARY, DEVICE, LABEL
 
@@ -51,19 +59,19 @@ _ZERO = 0x2545F4914F6CDD1D
 _TRACKS = 4
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always", **KERNEL)
 def _entity_key(entity, role):
     key = entity ^ _DEVICES if role == DEVICE else entity
     return _ZERO if key == 0 else key
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always", **KERNEL)
 def _owner_key(key, track):
     owner = spread(key) + track  # keys of entities may be neighbours, mixed ones are not
     return _ZERO if owner == 0 else owner
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _enter(heap, dirty, slot, key, time_ms):
     """Give a new entity its slot, and note that the entity was seen at `time_ms`."""
     if slot < 0:
@@ -80,7 +88,7 @@ def _enter(heap, dirty, slot, key, time_ms):
     return slot
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _apply_label(heap, dirty, key, time_ms, transaction, is_fraud, limits, edges, edge_count, needs):
     """Remember a fraud once, or take back what a label called fraud before. False if the heap must grow first."""
     slot = find_entity(heap, key)
@@ -95,46 +103,64 @@ def _apply_label(heap, dirty, key, time_ms, transaction, is_fraud, limits, edges
     if not reserve(heap, dirty, block, FRAUD, limits[0], limits[1]):
         return False
     slot = _enter(heap, dirty, find_entity(heap, key), key, time_ms)
-    block = make_room(heap, dirty, block, FRAUD, 0, limits, edges[FRAUD], needs[FRAUD], edge_count[FRAUD])
+    block = make_room(heap, dirty, block, FRAUD, 0, limits, edges, needs, edge_count[FRAUD])
     set_track_block(heap, slot, FRAUD, block)
     limit = min(limits[0], FRAUD_LIMIT)
     insert_small(heap, dirty, block, time_ms, 0, transaction, limit, limits[2])
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _read_track(heap, dirty, slot, track, time_ms, other, own, edges, needs, edge_count, read):
     block = track_block(heap, slot, track)
     if block == 0 or heap[block + HEAD] == heap[block + TAIL]:
-        read_nothing(read, edge_count)
+        read_nothing(read, track, edge_count)
     elif track == FRAUD:
-        read_fraud(heap, block, time_ms, edges, edge_count, read)
+        read_fraud(heap, block, time_ms, edges, track, edge_count, read)
     elif heap[block + CLASS] < LARGE:
-        read_small(heap, block, time_ms, other, own, edges, edge_count, read)
+        read_small(heap, block, time_ms, other, own, edges, track, edge_count, read)
     else:
-        read_large(heap, dirty, block, time_ms, other, own, edges, needs, edge_count, read)
+        read_large(heap, dirty, block, time_ms, other, own, edges, needs, track, edge_count, read)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
+def _look_ahead(heap, touches, i):
+    for ahead in (SLOT_AHEAD, BLOCK_AHEAD, ITEMS_AHEAD):
+        if i + ahead < len(touches):
+            touch = touches[i + ahead]
+            role = np.int64(touch["role"])
+            key = _entity_key(np.int64(touch["entity"]), role)
+            place = 2 if role == BENEFICIARY else 1
+            if ahead == SLOT_AHEAD:
+                request_slot(heap, key)
+            elif ahead == BLOCK_AHEAD:
+                request_block(heap, key, place)
+            else:
+                request_items(heap, key, place)
+
+
+@njit(**KERNEL)
 def apply_touches(
-    heap, dirty, limits, edges, edge_count, needs, plan, plan_length, reads, touches, start, rows, values, events,
-    sequences, read,
+    heap, dirty, limits, edges, edge_count, needs, plan, plan_length, reads, touches, start, rows, values_at, values,
+    events, sequences, read,
 ):  # fmt: skip
     """Apply touches from `start` on; return how many are done: fewer than all when the heap must grow first.
 
-    `values`, `events` and `sequences` hold one array for each role; `rows` the next free row of each.
+    `values`, `events` and `sequences` hold the results of the three roles one after the other: `rows` says where the
+    next event of each role goes in the last two, `values_at` in the first. (No views of arrays in this loop: each
+    would count references.)
     """
     dirty[0] = 1
     for i in range(start, len(touches)):
+        _look_ahead(heap, touches, i)
         touch = touches[i]
         role = np.int64(touch["role"])
         key = _entity_key(np.int64(touch["entity"]), role)
         other = np.int64(touch["other"])
         time_ms = touch["time_ms"]
         if role == LABEL:
-            if not _apply_label(
-                heap, dirty, key, time_ms, other, touch["is_fraud"] != 0, limits, edges, edge_count, needs
-            ):
+            is_fraud = touch["is_fraud"] != 0
+            if not _apply_label(heap, dirty, key, time_ms, other, is_fraud, limits, edges, edge_count, needs):
                 return i
         else:
             slot = find_entity(heap, key)
@@ -149,27 +175,23 @@ def apply_touches(
                 if reads[role, track]:
                     # A transfer to oneself has just been entered as sent when it is read as received.
                     own = 1 if track == 0 and role == BENEFICIARY and touch["other"] == touch["entity"] else 0
-                    _read_track(
-                        heap, dirty, slot, track, time_ms, other, own, edges[track], needs[track], edge_count[track],
-                        read[track * READ_WORDS : (track + 1) * READ_WORDS],
-                    )  # fmt: skip
-            row = rows[role]
-            rows[role] = row + 1
-            read_out(read, plan[role], plan_length[role], time_ms, values[role][row])
-            events[role][row] = touch["event"]
-            sequences[role][row] = heap[SEQUENCE]
+                    _read_track(heap, dirty, slot, track, time_ms, other, own, edges, needs, edge_count[track], read)
+            read_out(read, plan, role, plan_length[role], time_ms, values, values_at[role])
+            values_at[role] += plan_length[role]
+            events[rows[role]] = touch["event"]
+            sequences[rows[role]] = heap[SEQUENCE]
+            rows[role] += 1
             amount = min(max(touch["amount"], 0), MAX_AMOUNT_MINOR)
             owner = _owner_key(key, role)
-            track_edges, track_needs, track_count = edges[role], needs[role], edge_count[role]
-            room = make_room(heap, dirty, block, role, owner, limits, track_edges, track_needs, track_count)
+            room = make_room(heap, dirty, block, role, owner, limits, edges, needs, edge_count[role])
             if room != block:
                 set_track_block(heap, slot, role, room)
             if heap[room + CLASS] < LARGE:
                 insert_small(heap, dirty, room, time_ms, amount, other, limits[0], limits[2])
             else:
                 insert_large(
-                    heap, dirty, room, time_ms, amount, other, limits[0], limits[2], track_edges, track_needs,
-                    track_count,
+                    heap, dirty, room, time_ms, amount, other, limits[0], limits[2], edges, needs, role,
+                    edge_count[role],
                 )  # fmt: skip
         heap[SEQUENCE] += 1
         sweep(heap, dirty, limits[2])

@@ -27,6 +27,7 @@ from models.features.kernels.memory import (
     mark,
     mark_range,
 )
+from models.features.kernels.squares import KERNEL
 from models.features.store_spec import MAX_PAIR_WINDOWS
 
 TIME, AMOUNT, OTHER, NEXT, TOTAL, SQUARES_HIGH, SQUARES_LOW, PREVIOUS, RANK, PAIR_TOTAL = range(10)
@@ -35,18 +36,18 @@ LAST_AT = 2  # words of a pair's entry: position of its newest item, then a hint
 HINTS = 3
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always", **KERNEL)
 def item(block, mask, position):
     """Return the address of an item."""
     return block + LARGE_HEADER + LARGE_FIELDS * (position & mask)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _best_of_32(heap, block, capacity, position):
     return block + LARGE_HEADER + LARGE_FIELDS * capacity + ((position >> 5) & (capacity // 32 - 1))
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _best_of_1024(heap, block, capacity, position):
     return (
         block
@@ -57,7 +58,7 @@ def _best_of_1024(heap, block, capacity, position):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def note_amount(heap, dirty, block, capacity, position, amount, is_first):
     """Count an amount at the end of the ring into the maxima; `is_first` starts the ring."""
     at = _best_of_32(heap, block, capacity, position)
@@ -68,7 +69,7 @@ def note_amount(heap, dirty, block, capacity, position, amount, is_first):
     mark(dirty, at)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def note_amounts(heap, dirty, block, capacity, start, end):
     """Rebuild the maxima of every group that holds a position from `start` to the end of the ring."""
     mask = capacity - 1
@@ -88,7 +89,7 @@ def note_amounts(heap, dirty, block, capacity, start, end):
         mark(dirty, at)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def largest_between(heap, block, capacity, start, end):
     """Return the position of the largest amount in [start, end), the newest of equals; -1 where there is none."""
     mask = capacity - 1
@@ -116,7 +117,7 @@ def largest_between(heap, block, capacity, start, end):
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def refresh_largest(heap, block, capacity, edge):
     """Find the largest amount of an edge's window anew."""
     at = largest_between(heap, block, capacity, heap[block + LOW + edge], heap[block + TAIL])
@@ -124,7 +125,7 @@ def refresh_largest(heap, block, capacity, edge):
     heap[block + MAX_VALUE + edge] = -1 if at < 0 else heap[item(block, capacity - 1, at) + AMOUNT]
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def drop_oldest(heap, dirty, block, edge_count):
     """Forget the oldest item: leave every window, the links, and the pair's entry."""
     capacity = capacity_of(heap[block + CLASS])
@@ -150,7 +151,7 @@ def drop_oldest(heap, dirty, block, edge_count):
     mark(dirty, block)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def copy_large(heap, dirty, block, target):
     """Copy a large track into a larger empty block; positions stay what they are."""
     capacity, target_capacity = capacity_of(heap[block + CLASS]), capacity_of(heap[target + CLASS])
@@ -166,7 +167,7 @@ def copy_large(heap, dirty, block, target):
     mark_range(dirty, target, LARGE_HEADER + LARGE_FIELDS * target_capacity)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def make_gap(heap, dirty, block, at, amount, squares_high, squares_low):
     """Move the items from `at` on by one position, for a late item of this amount and square to go in."""
     mask = capacity_of(heap[block + CLASS]) - 1

@@ -63,7 +63,7 @@ from models.features.kernels.small_track import PAIR_COUNT as READ_PAIR_COUNT
 from models.features.kernels.small_track import PAIR_LAST as READ_PAIR_LAST
 from models.features.kernels.small_track import PAIR_SUM as READ_PAIR_SUM
 from models.features.kernels.small_track import SUM as READ_SUM
-from models.features.kernels.squares import add_square, subtract
+from models.features.kernels.squares import KERNEL, add_square, subtract
 from models.features.store_spec import (
     MAX_PAIR_WINDOWS,
     NEEDS_DISTINCT,
@@ -75,14 +75,14 @@ from models.features.store_spec import (
 )
 
 
-@njit(cache=True, nogil=True)
-def advance(heap, dirty, block, time_ms, edges, needs, edge_count):
+@njit(**KERNEL)
+def advance(heap, dirty, block, time_ms, edges, needs, track, edge_count):
     """Move every window on to a time not before the one they stand at."""
     capacity = capacity_of(heap[block + CLASS])
     mask = capacity - 1
     tail = heap[block + TAIL]
     for e in range(edge_count):
-        since = time_ms - edges[e]
+        since = time_ms - edges[track, e]
         low = heap[block + LOW + e]
         while low < tail:
             oldest = item(block, mask, low)
@@ -92,13 +92,13 @@ def advance(heap, dirty, block, time_ms, edges, needs, edge_count):
                 heap[block + DISTINCT + e] -= 1
             low += 1
         heap[block + LOW + e] = low
-        if needs[e] & NEEDS_MAX and heap[block + MAX_AT + e] < low:
+        if needs[track, e] & NEEDS_MAX and heap[block + MAX_AT + e] < low:
             refresh_largest(heap, block, capacity, e)
     heap[block + AS_OF] = time_ms
     mark_range(dirty, block, LARGE_HEADER)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _end_before(heap, block, mask, time_ms):
     """Return the position behind the last item at or before `time_ms`."""
     head, low, high = heap[block + HEAD], heap[block + HEAD], heap[block + TAIL]
@@ -116,7 +116,7 @@ def _end_before(heap, block, mask, time_ms):
     return low
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _distinct_between(heap, block, mask, edge, low, start, end):
     """Count other sides in [start, end) by correcting the count over [low, tail), or anew where that is shorter."""
     tail = heap[block + TAIL]
@@ -136,10 +136,10 @@ def _distinct_between(heap, block, mask, edge, low, start, end):
     return distinct
 
 
-@njit(cache=True, nogil=True)
-def _read_pair(heap, dirty, block, mask, time_ms, end, other, edges, needs, edge_count, read):
+@njit(**KERNEL)
+def _read_pair(heap, dirty, block, mask, time_ms, end, other, edges, needs, track, edge_count, read):
     """Count the items of one other side before position `end`, from hints where their windows start."""
-    read[READ_PAIR_LAST] = LONG_AGO
+    read[track, READ_PAIR_LAST] = LONG_AGO
     entry = find_pair(heap, heap[block + OWNER], other)
     newest = -1
     if entry > 0:
@@ -150,15 +150,15 @@ def _read_pair(heap, dirty, block, mask, time_ms, end, other, edges, needs, edge
             newest = -1
     if newest >= 0:
         last = item(block, mask, newest)
-        read[READ_PAIR_LAST] = heap[last + TIME]
+        read[track, READ_PAIR_LAST] = heap[last + TIME]
     hint = entry + HINTS
     for e in range(edge_count):
-        if needs[e] & NEEDS_PAIR == 0:
+        if needs[track, e] & NEEDS_PAIR == 0:
             continue
-        read[READ_PAIR_COUNT + e] = 0
-        read[READ_PAIR_SUM + e] = 0
+        read[track, READ_PAIR_COUNT + e] = 0
+        read[track, READ_PAIR_SUM + e] = 0
         if entry > 0:
-            since = time_ms - edges[e]
+            since = time_ms - edges[track, e]
             first = heap[hint]
             while True:
                 previous = heap[item(block, mask, first) + PREVIOUS]
@@ -171,19 +171,21 @@ def _read_pair(heap, dirty, block, mask, time_ms, end, other, edges, needs, edge
             hint += 1
             if newest >= first and heap[item(block, mask, first) + TIME] >= since:
                 start, last = item(block, mask, first), item(block, mask, newest)
-                read[READ_PAIR_COUNT + e] = heap[last + RANK] - heap[start + RANK] + 1
-                read[READ_PAIR_SUM + e] = heap[last + PAIR_TOTAL] + heap[last + AMOUNT] - heap[start + PAIR_TOTAL]
+                read[track, READ_PAIR_COUNT + e] = heap[last + RANK] - heap[start + RANK] + 1
+                read[track, READ_PAIR_SUM + e] = (
+                    heap[last + PAIR_TOTAL] + heap[last + AMOUNT] - heap[start + PAIR_TOTAL]
+                )
     if entry > 0:
         mark(dirty, entry)
 
 
-@njit(cache=True, nogil=True)
-def read_large(heap, dirty, block, time_ms, other, own, edges, needs, edge_count, read):
+@njit(**KERNEL)
+def read_large(heap, dirty, block, time_ms, other, own, edges, needs, track, edge_count, read):
     """Read what the track holds before `time_ms`; `own` is 1 if the newest of these may be this event itself."""
     capacity = capacity_of(heap[block + CLASS])
     mask = capacity - 1
     if time_ms >= heap[block + AS_OF]:
-        advance(heap, dirty, block, time_ms, edges, needs, edge_count)
+        advance(heap, dirty, block, time_ms, edges, needs, track, edge_count)
     is_current = time_ms == heap[block + AS_OF]
     head, tail = heap[block + HEAD], heap[block + TAIL]
     end = tail if is_current else _end_before(heap, block, mask, time_ms)
@@ -194,7 +196,7 @@ def read_large(heap, dirty, block, time_ms, other, own, edges, needs, edge_count
     is_whole = is_current and end == tail
     top_total, top_high, top_low = 0, 0, 0
     if end > head:
-        read[READ_LAST] = heap[newest + TIME]
+        read[track, READ_LAST] = heap[newest + TIME]
         top_total = heap[newest + TOTAL] + heap[newest + AMOUNT]
         top_high, top_low = add_square(heap[newest + SQUARES_HIGH], heap[newest + SQUARES_LOW], heap[newest + AMOUNT])
     wants_pair = False
@@ -202,40 +204,40 @@ def read_large(heap, dirty, block, time_ms, other, own, edges, needs, edge_count
         low = heap[block + LOW + e]
         start = low
         if not is_current:
-            since = time_ms - edges[e]
+            since = time_ms - edges[track, e]
             while start > head and heap[item(block, mask, start - 1) + TIME] >= since:
                 start -= 1
         start = min(start, end)
-        need = needs[e]
-        read[READ_COUNT + e] = end - start
+        need = needs[track, e]
+        read[track, READ_COUNT + e] = end - start
         first = item(block, mask, start)
         if end > start:
             if need & NEEDS_SUM:
-                read[READ_SUM + e] = top_total - heap[first + TOTAL]
+                read[track, READ_SUM + e] = top_total - heap[first + TOTAL]
             if need & NEEDS_SQUARES:
                 high, square_low = subtract(top_high, top_low, heap[first + SQUARES_HIGH], heap[first + SQUARES_LOW])
-                read[READ_HIGH + e] = high
-                read[READ_LOW + e] = square_low
+                read[track, READ_HIGH + e] = high
+                read[track, READ_LOW + e] = square_low
             if need & NEEDS_FIRST:
-                read[READ_FIRST + e] = heap[first + TIME]
+                read[track, READ_FIRST + e] = heap[first + TIME]
         else:
-            read[READ_SUM + e] = 0
+            read[track, READ_SUM + e] = 0
         if is_whole:
-            read[READ_DISTINCT + e] = heap[block + DISTINCT + e]
-            read[READ_MAX + e] = heap[block + MAX_VALUE + e]
+            read[track, READ_DISTINCT + e] = heap[block + DISTINCT + e]
+            read[track, READ_MAX + e] = heap[block + MAX_VALUE + e]
         else:
             if need & NEEDS_DISTINCT:
-                read[READ_DISTINCT + e] = _distinct_between(heap, block, mask, e, low, start, end)
+                read[track, READ_DISTINCT + e] = _distinct_between(heap, block, mask, e, low, start, end)
             if need & NEEDS_MAX:
                 largest = largest_between(heap, block, capacity, start, end)
-                read[READ_MAX + e] = -1 if largest < 0 else heap[item(block, mask, largest) + AMOUNT]
+                read[track, READ_MAX + e] = -1 if largest < 0 else heap[item(block, mask, largest) + AMOUNT]
         if need & NEEDS_PAIR:
             wants_pair = True
     if wants_pair:
-        _read_pair(heap, dirty, block, mask, time_ms, end, other, edges, needs, edge_count, read)
+        _read_pair(heap, dirty, block, mask, time_ms, end, other, edges, needs, track, edge_count, read)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _link(heap, dirty, block, mask, at, amount, other):
     """Put a new item between its neighbours of the same other side; return the one before and the one after."""
     head = heap[block + HEAD]
@@ -286,13 +288,13 @@ def _link(heap, dirty, block, mask, at, amount, other):
     return before, after
 
 
-@njit(cache=True, nogil=True)
-def insert_large(heap, dirty, block, time_ms, amount, other, limit, retention, edges, needs, edge_count):
+@njit(**KERNEL)
+def insert_large(heap, dirty, block, time_ms, amount, other, limit, retention, edges, needs, track, edge_count):
     """Add an item behind those of its time; there is room. Forget what is too old or too much."""
     capacity = capacity_of(heap[block + CLASS])
     mask = capacity - 1
     if time_ms > heap[block + AS_OF]:
-        advance(heap, dirty, block, time_ms, edges, needs, edge_count)
+        advance(heap, dirty, block, time_ms, edges, needs, track, edge_count)
     at = _end_before(heap, block, mask, time_ms)
     if heap[block + TAIL] - heap[block + HEAD] >= limit:
         heap[FORGOTTEN] += 1
@@ -325,7 +327,7 @@ def insert_large(heap, dirty, block, time_ms, amount, other, limit, retention, e
     for e in range(edge_count):
         if heap[block + MAX_AT + e] >= at:
             heap[block + MAX_AT + e] += 1
-        if time_ms < heap[block + AS_OF] - edges[e]:
+        if time_ms < heap[block + AS_OF] - edges[track, e]:
             heap[block + LOW + e] += 1
             continue
         if before < heap[block + LOW + e] and after == NONE:

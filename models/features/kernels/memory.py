@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from numba import njit
 
+from models.features.kernels.squares import KERNEL
+
 PAGE_SHIFT = 13  # 8,192 words: 64 KiB a page
 
 # Counters, at the start of the heap.
@@ -51,26 +53,26 @@ UNSEEN = (1 << 63) - 1
 """History start of a store that saw no transaction."""
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always", **KERNEL)
 def mark(dirty, address):
     """Mark the page of one word."""
     dirty[address >> PAGE_SHIFT] = 1
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def mark_range(dirty, address, words):
     """Mark the pages of a range of words."""
     for page in range(address >> PAGE_SHIFT, ((address + words - 1) >> PAGE_SHIFT) + 1):
         dirty[page] = 1
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always", **KERNEL)
 def capacity_of(block_class):
     """Return how many items a block of this class holds."""
     return 2 << block_class if block_class < LARGE else 32 << (block_class - LARGE)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def block_words(block_class):
     """Return the size of a block of this class."""
     capacity = capacity_of(block_class)
@@ -79,7 +81,7 @@ def block_words(block_class):
     return LARGE_HEADER + LARGE_FIELDS * capacity + capacity // 32 + max(1, capacity // 1024)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def take_words(heap, words):
     """Take words that were never part of a block; the caller has made sure that there are enough."""
     if heap[REGION_END] - heap[REGION] >= words:
@@ -91,7 +93,7 @@ def take_words(heap, words):
     return address
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def new_block(heap, dirty, block_class, owner):
     """Return an empty block."""
     address = heap[FREE + block_class]
@@ -114,7 +116,7 @@ def new_block(heap, dirty, block_class, owner):
     return address
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def free_block(heap, dirty, address):
     """Give a block back to the list of its class."""
     block_class = heap[address + CLASS]
@@ -123,7 +125,7 @@ def free_block(heap, dirty, address):
     mark(dirty, address)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always", **KERNEL)
 def spread(value):
     """Mix the bits of a key (the finalizer of splitmix64, with arithmetic shifts masked to logical ones)."""
     value = (value ^ ((value >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
@@ -131,7 +133,7 @@ def spread(value):
     return value ^ ((value >> 31) & 0x1FFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def find_entity(heap, key):
     """Return the slot of an entity, or minus the address of the slot where it belongs."""
     table = heap[ENTITIES]
@@ -146,7 +148,7 @@ def find_entity(heap, key):
         i = (i + 1) & mask
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def delete_entity(heap, dirty, slot):
     """Take an entity out of the table, moving back those that probed past it."""
     table = heap[ENTITIES]
@@ -170,12 +172,12 @@ def delete_entity(heap, dirty, slot):
     heap[ENTITY_COUNT] -= 1
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always", **KERNEL)
 def _pair_home(owner, other, mask):
     return spread(owner ^ (other * -7046029254386353131)) & mask
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def find_pair(heap, owner, other):
     """Return the entry of (track, other side), or minus the address of the entry where it belongs."""
     table = heap[PAIRS]
@@ -190,7 +192,7 @@ def find_pair(heap, owner, other):
         i = (i + 1) & mask
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def delete_pair(heap, dirty, entry):
     """Take a pair out of the table, moving back those that probed past it."""
     table = heap[PAIRS]
@@ -214,7 +216,7 @@ def delete_pair(heap, dirty, entry):
     heap[PAIR_COUNT] -= 1
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _new_table(heap, dirty, words):
     table = take_words(heap, words)
     heap[table : table + words] = 0
@@ -222,14 +224,14 @@ def _new_table(heap, dirty, words):
     return table
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _reuse(heap, address, words):
     if words > heap[REGION_END] - heap[REGION]:
         heap[REGION] = address
         heap[REGION_END] = address + words
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def grow_entities(heap, dirty):
     """Double the entity table."""
     old = heap[ENTITIES]
@@ -245,7 +247,7 @@ def grow_entities(heap, dirty):
     _reuse(heap, old, slots * ENTITY_WORDS)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def grow_pairs(heap, dirty):
     """Double the pair table."""
     old = heap[PAIRS]

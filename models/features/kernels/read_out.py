@@ -17,10 +17,9 @@ from models.features.kernels.small_track import (
     PAIR_COUNT,
     PAIR_LAST,
     PAIR_SUM,
-    READ_WORDS,
     SUM,
 )
-from models.features.kernels.squares import standard_deviation
+from models.features.kernels.squares import KERNEL, standard_deviation
 from models.features.store_spec import Statistic
 
 _COUNT = int(Statistic.COUNT)
@@ -37,46 +36,49 @@ _PAIR_SUM = int(Statistic.PAIR_SUM)
 _MINOR = 100.0  # minor units of the reference currency to a major one
 
 
-@njit(cache=True, nogil=True)
-def read_out(read, plan, columns, time_ms, row):
-    """Fill `row` with the statistics that `plan` lists."""
+@njit(**KERNEL)
+def read_out(read, plan, role, columns, time_ms, out, at):
+    """Write the statistics that `plan` lists for the role to `out` from `at` on."""
     for c in range(columns):
-        base = plan[c, 0] * READ_WORDS
-        statistic = plan[c, 1]
-        far = base + plan[c, 2]
-        near = plan[c, 3]
-        count = read[far + COUNT]
+        track = plan[role, c, 0]
+        statistic = plan[role, c, 1]
+        far = plan[role, c, 2]
+        near = plan[role, c, 3]
+        count = read[track, far + COUNT]
         value = math.nan
         if statistic == _COUNT:
             if near >= 0:
-                count -= read[base + COUNT + near]
+                count -= read[track, COUNT + near]
             value = float(count)
         elif statistic == _SUM:
-            total = read[far + SUM]
+            total = read[track, far + SUM]
             if near >= 0:
-                total -= read[base + SUM + near]
+                total -= read[track, SUM + near]
             value = total / _MINOR
         elif statistic == _MEAN:
             if count > 0:
-                value = read[far + SUM] / _MINOR / count
+                value = read[track, far + SUM] / _MINOR / count
         elif statistic == _MAX:
             if count > 0:
-                value = read[far + MAX] / _MINOR
+                value = read[track, far + MAX] / _MINOR
         elif statistic == _STD:
             if count > 1:
-                value = standard_deviation(count, read[far + SUM], read[far + HIGH], read[far + LOW]) / _MINOR
+                value = (
+                    standard_deviation(count, read[track, far + SUM], read[track, far + HIGH], read[track, far + LOW])
+                    / _MINOR
+                )
         elif statistic == _DISTINCT:
-            value = float(read[far + DISTINCT])
+            value = float(read[track, far + DISTINCT])
         elif statistic == _SINCE_LAST:
             if count > 0:
-                value = (time_ms - read[base + LAST]) / 1000.0
+                value = (time_ms - read[track, LAST]) / 1000.0
         elif statistic == _SINCE_FIRST:
             if count > 0:
-                value = (time_ms - read[far + FIRST]) / 1000.0
+                value = (time_ms - read[track, far + FIRST]) / 1000.0
         elif statistic == _PAIR_COUNT:
-            value = float(read[far + PAIR_COUNT])
+            value = float(read[track, far + PAIR_COUNT])
         elif statistic == _PAIR_SUM:
-            value = read[far + PAIR_SUM] / _MINOR
-        elif read[far + PAIR_COUNT] > 0:
-            value = (time_ms - read[base + PAIR_LAST]) / 1000.0
-        row[c] = value
+            value = read[track, far + PAIR_SUM] / _MINOR
+        elif read[track, far + PAIR_COUNT] > 0:
+            value = (time_ms - read[track, PAIR_LAST]) / 1000.0
+        out[at + c] = value

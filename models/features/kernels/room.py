@@ -35,6 +35,7 @@ from models.features.kernels.memory import (
     new_block,
 )
 from models.features.kernels.small_track import copy_small, slide
+from models.features.kernels.squares import KERNEL
 
 FRAUD = 3
 FRAUD_LIMIT = 4_096
@@ -44,7 +45,7 @@ MINUTE_MS = 60_000
 _LOW_32 = (1 << 32) - 1
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always", **KERNEL)
 def track_block(heap, slot, track):
     """Return the address of an entity's track, 0 where it has none. OUT and USE share a place: no entity has both."""
     if track == FRAUD:
@@ -52,7 +53,7 @@ def track_block(heap, slot, track):
     return heap[slot + 2] if track == 1 else heap[slot + 1]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always", **KERNEL)
 def set_track_block(heap, slot, track, block):
     """Change the address of an entity's track."""
     if track == FRAUD:
@@ -61,7 +62,7 @@ def set_track_block(heap, slot, track, block):
         heap[slot + (2 if track == 1 else 1)] = block
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _next_class(heap, block, track, limit, promote_above):
     """Return the class that a full block moves to; its own where sliding or forgetting makes room."""
     if block == 0:
@@ -81,7 +82,7 @@ def _next_class(heap, block, track, limit, promote_above):
     return block_class + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def reserve(heap, dirty, block, track, limit, promote_above):
     """Make sure that a touch of this track finds room: grow tables; False if the heap itself must grow first."""
     wanted = _next_class(heap, block, track, limit, promote_above)
@@ -106,7 +107,7 @@ def reserve(heap, dirty, block, track, limit, promote_above):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def make_room(heap, dirty, block, track, owner, limits, edges, needs, edge_count):
     """Return the track's block with room for one item: the same one, or a larger one that took its place."""
     if block == 0:
@@ -137,13 +138,14 @@ def make_room(heap, dirty, block, track, owner, limits, edges, needs, edge_count
                 limits[2],
                 edges,
                 needs,
+                track,
                 edge_count,
             )
     free_block(heap, dirty, block)
     return target
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _free_track(heap, dirty, block):
     if heap[block + CLASS] >= LARGE:
         mask = capacity_of(heap[block + CLASS]) - 1
@@ -154,7 +156,7 @@ def _free_track(heap, dirty, block):
     free_block(heap, dirty, block)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def sweep(heap, dirty, retention):
     """Look at one entity slot, and forget the entity if all it remembers is older than any window can reach.
 

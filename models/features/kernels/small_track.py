@@ -20,27 +20,27 @@ from models.features.kernels.memory import (
     capacity_of,
     mark_range,
 )
-from models.features.kernels.squares import add_square
+from models.features.kernels.squares import KERNEL, add_square
 
-# What a read leaves behind: one value for each edge, 16 to a field, and the two last times.
+# What a read leaves behind in the row of its track: a value for each edge, 16 to a field, and the two last times.
 COUNT, SUM, HIGH, LOW, MAX, DISTINCT, PAIR_COUNT, PAIR_SUM, FIRST = 0, 16, 32, 48, 64, 80, 96, 112, 128
 LAST, PAIR_LAST = 144, 145
 READ_WORDS = 160
 
 
-@njit(cache=True, nogil=True)
-def read_nothing(read, edge_count):
+@njit(**KERNEL)
+def read_nothing(read, track, edge_count):
     """Leave behind what an entity without the track reads."""
     for e in range(edge_count):
-        read[COUNT + e] = 0
-        read[SUM + e] = 0
-        read[PAIR_COUNT + e] = 0
-        read[PAIR_SUM + e] = 0
-        read[DISTINCT + e] = 0
+        read[track, COUNT + e] = 0
+        read[track, SUM + e] = 0
+        read[track, PAIR_COUNT + e] = 0
+        read[track, PAIR_SUM + e] = 0
+        read[track, DISTINCT + e] = 0
 
 
-@njit(cache=True, nogil=True)
-def read_small(heap, block, time_ms, other, own, edges, edge_count, read):
+@njit(**KERNEL)
+def read_small(heap, block, time_ms, other, own, edges, track, edge_count, read):
     """Read what the track holds before `time_ms`; `own` is 1 if the newest of these may be this event itself."""
     capacity = capacity_of(heap[block + CLASS])
     times = block + BLOCK_HEADER
@@ -55,7 +55,7 @@ def read_small(heap, block, time_ms, other, own, edges, edge_count, read):
     pair_last = LONG_AGO
     i = end - 1
     for e in range(edge_count):
-        since = time_ms - edges[e]
+        since = time_ms - edges[track, e]
         while i >= head and heap[times + i] >= since:
             amount = heap[amounts + i]
             total += amount
@@ -69,20 +69,20 @@ def read_small(heap, block, time_ms, other, own, edges, edge_count, read):
                 pair_count += 1
                 pair_sum += amount
             i -= 1
-        read[COUNT + e] = end - 1 - i
-        read[SUM + e] = total
-        read[HIGH + e] = high
-        read[LOW + e] = low
-        read[MAX + e] = largest
-        read[DISTINCT + e] = distinct
-        read[PAIR_COUNT + e] = pair_count
-        read[PAIR_SUM + e] = pair_sum
-        read[FIRST + e] = heap[times + i + 1]
-    read[LAST] = heap[times + end - 1]
-    read[PAIR_LAST] = pair_last
+        read[track, COUNT + e] = end - 1 - i
+        read[track, SUM + e] = total
+        read[track, HIGH + e] = high
+        read[track, LOW + e] = low
+        read[track, MAX + e] = largest
+        read[track, DISTINCT + e] = distinct
+        read[track, PAIR_COUNT + e] = pair_count
+        read[track, PAIR_SUM + e] = pair_sum
+        read[track, FIRST + e] = heap[times + i + 1]
+    read[track, LAST] = heap[times + end - 1]
+    read[track, PAIR_LAST] = pair_last
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def slide(heap, dirty, block):
     """Move the items to the front of the block."""
     capacity = capacity_of(heap[block + CLASS])
@@ -99,7 +99,7 @@ def slide(heap, dirty, block):
     mark_range(dirty, block, BLOCK_HEADER + 4 * capacity)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def copy_small(heap, dirty, block, target):
     """Copy the items of a small block to the front of a larger small one."""
     capacity, target_capacity = capacity_of(heap[block + CLASS]), capacity_of(heap[target + CLASS])
@@ -116,7 +116,7 @@ def copy_small(heap, dirty, block, target):
     mark_range(dirty, target, BLOCK_HEADER + 4 * target_capacity)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def insert_small(heap, dirty, block, time_ms, amount, other, limit, retention):
     """Add an item behind those of its time; there is room. Forget what is too old or too much."""
     capacity = capacity_of(heap[block + CLASS])
@@ -167,7 +167,7 @@ def insert_small(heap, dirty, block, time_ms, amount, other, limit, retention):
     mark_range(dirty, block, BLOCK_HEADER + 4 * capacity)
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def find_time(heap, block, time_ms):
     """Return the position of the first item at or after `time_ms`."""
     times = block + BLOCK_HEADER
@@ -181,19 +181,19 @@ def find_time(heap, block, time_ms):
     return low
 
 
-@njit(cache=True, nogil=True)
-def read_fraud(heap, block, time_ms, edges, edge_count, read):
+@njit(**KERNEL)
+def read_fraud(heap, block, time_ms, edges, track, edge_count, read):
     """Read counts and times of a fraud track, which may be long, but is only ever searched."""
     times = block + BLOCK_HEADER
     end = find_time(heap, block, time_ms + 1)
     for e in range(edge_count):
-        start = find_time(heap, block, time_ms - edges[e])
-        read[COUNT + e] = end - start
-        read[FIRST + e] = heap[times + start]
-    read[LAST] = heap[times + end - 1]
+        start = find_time(heap, block, time_ms - edges[track, e])
+        read[track, COUNT + e] = end - start
+        read[track, FIRST + e] = heap[times + start]
+    read[track, LAST] = heap[times + end - 1]
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def find_labelled(heap, block, time_ms, transaction):
     """Return the position of a labelled transaction in a fraud track, or -1."""
     capacity = capacity_of(heap[block + CLASS])
@@ -207,7 +207,7 @@ def find_labelled(heap, block, time_ms, transaction):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def remove_small(heap, dirty, block, at):
     """Take an item out of a fraud track (whose links nobody reads)."""
     capacity = capacity_of(heap[block + CLASS])

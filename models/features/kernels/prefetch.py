@@ -1,0 +1,90 @@
+"""Ask for memory before it is needed: touches come from anywhere, and nearly all their time is waiting for memory.
+
+While one touch is worked on, the table slot of the sixth after it, the block of the third after it and the newest items
+of the next one are on their way. A guess that turns out wrong costs nothing but the request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from models.features.kernels.memory import (
+    BLOCK_HEADER,
+    CLASS,
+    ENTITIES,
+    ENTITY_MASK,
+    ENTITY_WORDS,
+    LARGE,
+    LARGE_FIELDS,
+    LARGE_HEADER,
+    TAIL,
+    capacity_of,
+    spread,
+)
+from models.features.kernels.squares import KERNEL
+
+SLOT_AHEAD, BLOCK_AHEAD, ITEMS_AHEAD = 6, 3, 1
+
+_LINE = 8  # words of a cache line
+
+
+@intrinsic
+def request(typing_context: Any, heap: Any, address: Any) -> Any:
+    """Start to load one word's cache line; its value is not waited for."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.bitcast(builder.gep(array.data, [arguments[1]]), cgutils.voidptr_t)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, ir.IntType(32), ir.IntType(32), ir.IntType(32)])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
+        # Read, keep in every cache, data rather than instructions.
+        builder.call(function, [pointer, *(ir.Constant(ir.IntType(32), v) for v in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(heap, types.int64), generate
+
+
+@njit(inline="always", **KERNEL)
+def _home(heap, key):
+    return heap[ENTITIES] + ENTITY_WORDS * (spread(key) & heap[ENTITY_MASK])
+
+
+@njit(**KERNEL)
+def request_slot(heap, key):
+    """Ask for the slot where the entity most likely is."""
+    request(heap, _home(heap, key))
+
+
+@njit(**KERNEL)
+def request_block(heap, key, place):
+    """Ask for the header of the block whose address is at `place` of the entity's slot."""
+    slot = _home(heap, key)
+    if heap[slot] == key and heap[slot + place] != 0:
+        block = heap[slot + place]
+        request(heap, block)
+        request(heap, block + _LINE)
+
+
+@njit(**KERNEL)
+def request_items(heap, key, place):
+    """Ask for what a touch of a small track scans, and for the newest item and the aggregates of a large one."""
+    slot = _home(heap, key)
+    if heap[slot] != key or heap[slot + place] == 0:
+        return
+    block = heap[slot + place]
+    capacity = capacity_of(heap[block + CLASS])
+    newest = max(heap[block + TAIL] - 1, 0)
+    if heap[block + CLASS] >= LARGE:
+        request(heap, block + LARGE_HEADER + LARGE_FIELDS * (newest & (capacity - 1)))
+        for line in range(_LINE, LARGE_HEADER, _LINE):
+            request(heap, block + line)
+        return
+    for field in range(4):
+        column = block + BLOCK_HEADER + field * capacity
+        request(heap, column + newest)
+        request(heap, column + max(newest - _LINE, 0))
