@@ -78,6 +78,12 @@ def record_stream(
     ----------
     events
         Good events; duplicates and poison come on top.
+    seed, accounts
+        Of the simulated population.
+    duplicate_rate, poison_rate
+        Shares of the good events.
+    poison_kinds
+        Kinds of poison to choose among.
     every_kind
         Add one record of each poison kind that chance left out.
     """

@@ -9,7 +9,8 @@ from deploy.local.stack import LocalStack
 from tests.recorded import a_decider, assert_same_ledger, ledger_of, plain_loop, record_stream
 from tests.scoring_job import ScoringJob, settled
 
-pytestmark = [pytest.mark.flink, pytest.mark.integration]
+# The first job of a clean clone also compiles the kernels, which takes minutes on a busy machine.
+pytestmark = [pytest.mark.flink, pytest.mark.integration, pytest.mark.timeout(600)]
 
 EVENTS = 4_000
 

@@ -16,7 +16,8 @@ from tests.recorded import Recorded, record_stream
 from tests.scoring_job import SETTLE_SECONDS, ScoringJob, TopicLog
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.flink]
+# The first job of a clean clone also compiles the kernels, which takes minutes on a busy machine.
+pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.timeout(600)]
 
 KEY = b"rule/everything-1"
 PROBE = 20  # records that are sent to see which rules are in force
