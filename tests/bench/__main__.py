@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import KafkaException
 from rich.console import Console
 
 from deploy.local.errors import StackError
@@ -59,7 +60,8 @@ def main(argv: list[str]) -> int:
     def say(line: str) -> None:
         console.print(f"[dim]{line}[/]")
 
-    stack_options = StackOptions(taskmanagers=options.taskmanagers)
+    # A saturated machine answers heartbeats late; a restart in the middle would end the measurement.
+    stack_options = StackOptions(taskmanagers=options.taskmanagers, flink_options={"heartbeat.timeout": "60 s"})
     stack = LocalStack(options.home, stack_options, progress=say)
     sweep = Sweep(options.rates, options.seconds, options.lead_seconds, options.warm_up_seconds, options.accounts)
     drain = Drain(options.preload, options.seconds, options.accounts)
@@ -100,7 +102,7 @@ def main(argv: list[str]) -> int:
                 for result in run_drains(stack, drain, not options.no_peers, say):
                     results["drains"].append(result)
                     say(f"{result['system']}: {result['events_per_second']:,} events/s")
-    except (BenchError, StackError) as error:
+    except (BenchError, StackError, KafkaException) as error:
         broken = error
     finally:
         stack.down(delete_data=True)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,25 +63,23 @@ def run_drains(
     say(f"preloading {drain.events:,} transactions")
     _preload(servers, drain)
     slots = stack.options.taskmanagers
-    meter = _OutputMeter(servers, f"{PREFIX}decisions")
     with _flink_job(
         stack, "jobs.score_transactions", ["--parallelism", str(slots)], {"WEIR_TOPIC_PREFIX": PREFIX}
     ) as check:
-        yield {"system": "weir", "work": "all of it", **_measure(stack, meter, drain, check, {})}
+        yield {"system": "weir", "work": "all of it", **_measure(stack, f"{PREFIX}decisions", drain, check, {})}
     if not with_peers:
         return
     source, models = f"{PREFIX}transactions", str(DEFAULT_MODEL)
     sinks = {name: f"{PREFIX}{name}" for name in ("flink-per-event", "quix")}
     _create(servers, list(sinks.values()))
     work = "originator's features, model, some rules (tests/bench/peers/per_event.py)"
-    meter = _OutputMeter(servers, sinks["flink-per-event"])
     arguments = [source, sinks["flink-per-event"], models, str(slots)]
     with _flink_job(stack, "tests.bench.peers.flink_job", arguments, {}) as check:
-        yield {"system": "PyFlink, per event", "work": work, **_measure(stack, meter, drain, check, {})}
+        measured = _measure(stack, sinks["flink-per-event"], drain, check, {})
+    yield {"system": "PyFlink, per event", "work": work, **measured}
     python = peers_python(say)
-    meter = _OutputMeter(servers, sinks["quix"])
     with _quix(python, slots, [servers, source, sinks["quix"], models]) as (check, pids):
-        yield {"system": "quix-streams 3.28.1", "work": work, **_measure(stack, meter, drain, check, pids)}
+        yield {"system": "quix-streams 3.28.1", "work": work, **_measure(stack, sinks["quix"], drain, check, pids)}
 
 
 def _preload(servers: str, drain: Drain) -> None:
@@ -95,8 +93,8 @@ def _preload(servers: str, drain: Drain) -> None:
 
 
 def _create(servers: str, topics: list[str]) -> None:
-    made = AdminClient({"bootstrap.servers": servers}).create_topics([NewTopic(t, PARTITIONS, 1) for t in topics])
-    for future in made.values():
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})  # alive until its futures are done
+    for future in admin.create_topics([NewTopic(t, PARTITIONS, 1) for t in topics]).values():
         future.result(30)
 
 
@@ -114,10 +112,21 @@ class _OutputMeter:
 
     def count(self) -> int:
         """Return the number of records so far."""
-        return sum(int(self._consumer.get_watermark_offsets(p, timeout=10)[1]) for p in self._partitions)
+        return sum(int(self._consumer.get_watermark_offsets(p, timeout=30)[1]) for p in self._partitions)
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._consumer.close()
 
 
 def _measure(
+    stack: LocalStack, topic: str, drain: Drain, check: Callable[[], None], pids: dict[str, int]
+) -> dict[str, Any]:
+    with closing(_OutputMeter(stack.bootstrap_servers, topic)) as meter:
+        return _follow(stack, meter, drain, check, pids)
+
+
+def _follow(
     stack: LocalStack, meter: _OutputMeter, drain: Drain, check: Callable[[], None], pids: dict[str, int]
 ) -> dict[str, Any]:
     start = time.monotonic()
@@ -186,6 +195,7 @@ def _flink_job(
 def _quix(python: Path, count: int, arguments: list[str]) -> Iterator[tuple[Callable[[], None], dict[str, int]]]:
     folder = Path(tempfile.mkdtemp(prefix="weir-bench-"))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PYTHONWARNINGS"] = "ignore"
     started = [
         subprocess.Popen(
             [str(python), str(PEERS / "quix_job.py"), *arguments, str(folder / f"state-{i}")], env=environment
