@@ -16,7 +16,7 @@ from deploy.local.jars import Jars
 from deploy.local.processes import OwnedProcess
 from deploy.local.tools import find_java
 
-READY_SECONDS = 60.0  # 3 s on an idle 2-core machine; ten times that beside a busy Flink, and the log's recovery on top
+READY_SECONDS = 150.0  # 3 s on an idle 2-core machine; far more where every core is taken, and the log is recovered
 LOG4J = Path(__file__).with_name("log4j2.properties")
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
@@ -48,8 +48,6 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
-broker.heartbeat.interval.ms=1000
-broker.session.timeout.ms=4000
 log.retention.hours=168
 log.cleaner.backoff.ms=5000
 """
