@@ -31,6 +31,7 @@ PREFIX = "drain."
 PARTITIONS = 4
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0  # until the first record comes out: a start of Flink's client and of Python on a busy machine
+CANCEL_SECONDS = 180.0  # a saturated worker first ends the batch it is in
 FIRST_SHARE, LAST_SHARE = 0.1, 0.9
 """The rate is taken between these shares of what came out: without the start and the last partition."""
 
@@ -185,10 +186,9 @@ def _flink_job(
         if failure := rest.failure(job):
             raise BenchError(f"{module} failed:\n{failure[:3000]}")
 
-    try:
-        yield check
-    finally:
-        rest.cancel(job)
+    yield check
+    # Not in a finally: after a failure the stack is stopped with everything in it, and the failure is what to report.
+    rest.cancel(job, CANCEL_SECONDS)
 
 
 @contextmanager
