@@ -21,7 +21,6 @@ LOG4J = Path(__file__).with_name("log4j2.properties")
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 # Internal topics have one partition each: one broker gains nothing from fifty, and they cost start-up time.
-# A killed broker may come back only once its old session has expired at the controller: 4 s and not the usual 9.
 # transaction.max.timeout.ms is Kafka's own default of 15 minutes: the job's transaction timeout must stay below it.
 PROPERTIES = """\
 process.roles=broker,controller
