@@ -39,7 +39,7 @@ class TrainingConfig:
     seed: int = 20_250_106
     cold_accounts: int = 30_000
     cold_days: float = 1.0
-    cold_training_streams: int = 10
+    cold_training_streams: int = 5
     # Rows of legitimate transactions kept for training; each stands for 1/share of them.
     legitimate_share: float = 0.25
     batch_size: int = 10_000
