@@ -13,7 +13,7 @@ State is one array of 64-bit words: counters, two hash tables, and a block for e
   of them: 1.3 MB, and at most 1.8 MB if every other side is a different one). Reads and in-order updates cost the
   same however long the window; a late one costs a pass over the items it is late by.
 - Transactions are forgotten once they are older than `StoreSpec.retention_ms` behind the newest of their track,
-  entities once they are that far behind the newest of the store, four table slots looked at for each touch.
+  entities once they are that far behind the newest of the store, one table slot looked at for each touch.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ from models.features.store_spec import StoreSpec
 from models.features.touches import LABEL, TOUCH
 from schemas.columns import I64
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 1
 """Meaning of the words of the heap. Raised with every change; a snapshot of another version is refused."""
 
 PAGE_BYTES = 8 << memory.PAGE_SHIFT
 
 _PAGE_WORDS = 1 << memory.PAGE_SHIFT
 _RESERVED_WORDS = 1 << 31  # 16 GiB of addresses, of which only what is written takes memory
-_LEAST_WORDS = 1 << 20
+_LEAST_WORDS = 1 << 16
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0  # mmap.MAP_NORESERVE, which Python 3.11 does not name
+_ENTITY_SLOTS = 1024
+_PAIR_SLOTS = 2048
 _META = struct.Struct("<4sIQ32s")
 _MAGIC = b"WEIR"
 
@@ -104,8 +106,19 @@ class EntityStore:
         self._read = np.zeros((4, READ_WORDS), np.int64)
         self._heap: I64 = _reserve_words(_RESERVED_WORDS)
         self._dirty = np.zeros(len(self._heap) // _PAGE_WORDS, np.uint8)
-        memory.initialize(self._heap, self._dirty)
+        self._initialize()
         self.apply(np.zeros(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
+
+    def _initialize(self) -> None:
+        heap = self._heap
+        heap[memory.ENTITIES] = memory.HEAP_HEADER
+        heap[memory.ENTITY_MASK] = _ENTITY_SLOTS - 1
+        heap[memory.PAIRS] = memory.HEAP_HEADER + _ENTITY_SLOTS * memory.ENTITY_WORDS
+        heap[memory.PAIR_MASK] = _PAIR_SLOTS - 1
+        heap[memory.BUMP] = heap[memory.PAIRS] + _PAIR_SLOTS * memory.PAIR_WORDS
+        heap[memory.WATERMARK] = memory.LONG_AGO
+        heap[memory.HISTORY_START] = memory.UNSEEN
+        self._dirty[: self._used_pages()] = 1
 
     def apply(self, touches: npt.NDArray[np.void]) -> Partials:
         """Let the touches read and then update their entities, one after the other.

@@ -8,6 +8,7 @@ from numba import njit
 from models.features.kernels.large_track import insert_large, read_large
 from models.features.kernels.memory import (
     CLASS,
+    ENTITY_COUNT,
     HEAD,
     HISTORY_START,
     LARGE,
@@ -15,7 +16,6 @@ from models.features.kernels.memory import (
     TAIL,
     UNSEEN,
     WATERMARK,
-    enter_entity,
     find_entity,
     mark,
     spread,
@@ -33,8 +33,8 @@ from models.features.kernels.room import (
     FRAUD,
     FRAUD_LIMIT,
     MINUTE_MS,
-    has_room,
     make_room,
+    reserve,
     set_track_block,
     sweep,
     track_block,
@@ -75,7 +75,12 @@ def _owner_key(key, track):
 def _enter(heap, dirty, slot, key, time_ms):
     """Give a new entity its slot, and note that the entity was seen at `time_ms`."""
     if slot < 0:
-        slot = enter_entity(heap, dirty, key, slot)
+        slot = -slot
+        heap[slot] = key
+        heap[slot + 1] = 0
+        heap[slot + 2] = 0
+        heap[slot + 3] = 0
+        heap[ENTITY_COUNT] += 1
     minute = min(max(time_ms // MINUTE_MS, 0), _LAST_MINUTE)
     if minute > heap[slot + 3] >> 32:
         heap[slot + 3] = (minute << 32) | (heap[slot + 3] & _LOW_32)
@@ -95,9 +100,9 @@ def _apply_label(heap, dirty, key, time_ms, transaction, is_fraud, limits, edges
         return True
     if known >= 0:
         return True
-    if not has_room(heap, block, FRAUD, limits[0], limits[1]):
+    if not reserve(heap, dirty, block, FRAUD, limits[0], limits[1]):
         return False
-    slot = _enter(heap, dirty, slot, key, time_ms)
+    slot = _enter(heap, dirty, find_entity(heap, key), key, time_ms)
     block = make_room(heap, dirty, block, FRAUD, 0, limits, edges, needs, edge_count[FRAUD])
     set_track_block(heap, slot, FRAUD, block)
     limit = min(limits[0], FRAUD_LIMIT)
@@ -160,9 +165,9 @@ def apply_touches(
         else:
             slot = find_entity(heap, key)
             block = track_block(heap, slot, role) if slot > 0 else 0
-            if not has_room(heap, block, role, limits[0], limits[1]):
+            if not reserve(heap, dirty, block, role, limits[0], limits[1]):
                 return i
-            slot = _enter(heap, dirty, slot, key, time_ms)
+            slot = _enter(heap, dirty, find_entity(heap, key), key, time_ms)
             heap[WATERMARK] = max(heap[WATERMARK], time_ms)
             if heap[HISTORY_START] == UNSEEN:
                 heap[HISTORY_START] = time_ms

@@ -45,9 +45,9 @@ from models.features.kernels.memory import (
     MAX_VALUE,
     NONE,
     OWNER,
+    PAIR_COUNT,
     TAIL,
     capacity_of,
-    enter_pair,
     find_pair,
     mark,
     mark_range,
@@ -246,9 +246,12 @@ def _link(heap, dirty, block, mask, at, amount, other):
     here = item(block, mask, at)
     before, after = -1, NONE
     if entry < 0:
-        entry = enter_pair(heap, dirty, owner, other, entry)
+        entry = -entry
+        heap[entry] = owner
+        heap[entry + 1] = other
         for word in range(entry + LAST_AT, entry + HINTS + MAX_PAIR_WINDOWS):
             heap[word] = at
+        heap[PAIR_COUNT] += 1
     else:
         before = heap[entry + LAST_AT]
         while before > at:

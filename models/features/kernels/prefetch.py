@@ -17,15 +17,13 @@ from models.features.kernels.memory import (
     BLOCK_HEADER,
     CLASS,
     ENTITIES,
+    ENTITY_MASK,
     ENTITY_WORDS,
     LARGE,
     LARGE_FIELDS,
     LARGE_HEADER,
-    MASK,
-    TABLE,
     TAIL,
     capacity_of,
-    segment_of,
     spread,
 )
 from models.features.kernels.squares import KERNEL
@@ -53,9 +51,7 @@ def request(typing_context: Any, heap: Any, address: Any) -> Any:
 
 @njit(inline="always", **KERNEL)
 def _home(heap, key):
-    home = spread(key)
-    segment = segment_of(heap[ENTITIES], home)
-    return heap[segment + TABLE] + ENTITY_WORDS * (home & heap[segment + MASK])
+    return heap[ENTITIES] + ENTITY_WORDS * (spread(key) & heap[ENTITY_MASK])
 
 
 @njit(**KERNEL)

@@ -1,4 +1,4 @@
-"""Room for what a touch may add, made sure of before it changes anything, and taken back from idle entities."""
+"""Room for what a touch may add, made before it changes anything, and taken back from entities that fell idle."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from models.features.kernels.memory import (
     BUMP,
     CLASS,
     ENTITIES,
+    ENTITY_COUNT,
+    ENTITY_MASK,
     ENTITY_WORDS,
     EVICTED,
     HEAD,
     LARGE,
-    LARGEST_TABLE,
-    MASK,
     OWNER,
-    SEGMENT_WORDS,
-    SEGMENTS,
+    PAIR_COUNT,
+    PAIR_MASK,
+    PAIR_WORDS,
     SWEEP,
-    SWEEP_SEGMENT,
-    TABLE,
     TAIL,
     WATERMARK,
     block_words,
@@ -31,6 +30,8 @@ from models.features.kernels.memory import (
     delete_pair,
     find_pair,
     free_block,
+    grow_entities,
+    grow_pairs,
     new_block,
 )
 from models.features.kernels.small_track import copy_small, slide
@@ -82,15 +83,28 @@ def _next_class(heap, block, track, limit, promote_above):
 
 
 @njit(**KERNEL)
-def has_room(heap, block, track, limit, promote_above):
-    """Tell whether the heap has room for whatever a touch of this track may add."""
+def reserve(heap, dirty, block, track, limit, promote_above):
+    """Make sure that a touch of this track finds room: grow tables; False if the heap itself must grow first."""
     wanted = _next_class(heap, block, track, limit, promote_above)
     words = 0
     if block == 0 or wanted != heap[block + CLASS]:
         words = block_words(wanted)
-    # A promotion enters every item of a small track as a pair; each may double a segment.
-    words += 2 * heap[LARGEST_TABLE] * (promote_above + 2)
-    return heap[BUMP] + words <= len(heap)
+    entity_slots = heap[ENTITY_MASK] + 1
+    more_entities = (heap[ENTITY_COUNT] + 1) * 5 > entity_slots * 3
+    if more_entities:
+        words += 2 * entity_slots * ENTITY_WORDS
+    pair_slots = heap[PAIR_MASK] + 1
+    # A promotion enters every item of a small track; twice doubling a table of 2,048 always covers that.
+    more_pairs = (heap[PAIR_COUNT] + 2 * promote_above + 2) * 5 > pair_slots * 3
+    if more_pairs:
+        words += 2 * pair_slots * PAIR_WORDS
+    if heap[BUMP] + words > len(heap):
+        return False
+    if more_entities:
+        grow_entities(heap, dirty)
+    if more_pairs:
+        grow_pairs(heap, dirty)
+    return True
 
 
 @njit(**KERNEL)
@@ -142,29 +156,15 @@ def _free_track(heap, dirty, block):
     free_block(heap, dirty, block)
 
 
-SLOTS_A_TOUCH = 4
-"""A touch adds one entity at most, and tables are three tenths full or more: four slots forget faster than that."""
-
-
 @njit(**KERNEL)
 def sweep(heap, dirty, retention):
-    """Look at some entity slots, and forget entities that remember nothing any window can reach.
+    """Look at one entity slot, and forget the entity if all it remembers is older than any window can reach.
 
-    How far the sweep is depends on the touches alone, so two runs forget the same.
+    The slot of a forgotten entity is looked at again, since another one may have moved into it. One slot
+    a touch: how far the sweep is depends on the touches alone, so two runs forget the same.
     """
-    for _ in range(SLOTS_A_TOUCH):
-        _look_at_slot(heap, dirty, retention)
-
-
-@njit(**KERNEL)
-def _look_at_slot(heap, dirty, retention):
-    # The slot of a forgotten entity is looked at again, since another one may have moved into it.
-    segment = heap[ENTITIES] + SEGMENT_WORDS * heap[SWEEP_SEGMENT]
-    if heap[SWEEP] > heap[segment + MASK]:
-        heap[SWEEP_SEGMENT] = (heap[SWEEP_SEGMENT] + 1) & (SEGMENTS - 1)
-        heap[SWEEP] = 0
-        segment = heap[ENTITIES] + SEGMENT_WORDS * heap[SWEEP_SEGMENT]
-    slot = heap[segment + TABLE] + ENTITY_WORDS * heap[SWEEP]
+    i = heap[SWEEP] & heap[ENTITY_MASK]
+    slot = heap[ENTITIES] + ENTITY_WORDS * i
     if heap[slot] == 0 or ((heap[slot + 3] >> 32) + 1) * MINUTE_MS + retention >= heap[WATERMARK]:
         heap[SWEEP] += 1
         return
