@@ -19,6 +19,10 @@ _START = {
 }
 FETCH_BYTES = 24 << 20
 """More than the largest record that the topics accept (16 MiB)."""
+FETCH_ENOUGH_BYTES, FETCH_WAIT_MS = 64 << 10, 5
+"""The broker answers a fetch when it has so much, or after so long."""
+LEDGER_LINGER_MS = 50
+"""Nobody can read a record of an exactly-once sink before its checkpoint: it may wait for company."""
 
 
 def _with(options: Mapping[str, str]) -> str:
@@ -42,6 +46,9 @@ def create_source(tables: StreamTableEnvironment, settings: Settings) -> None:
         "properties.fetch.max.bytes": str(FETCH_BYTES),
         "properties.max.partition.fetch.bytes": str(FETCH_BYTES),
         "properties.max.poll.records": "5000",
+        # A micro-batch is gathered anyway: a request for every few records would cost the broker and us more than it.
+        "properties.fetch.min.bytes": str(FETCH_ENOUGH_BYTES),
+        "properties.fetch.max.wait.ms": str(FETCH_WAIT_MS),
         "key.format": "raw",
         "key.fields": "record_key",
         "value.format": "raw",
@@ -136,7 +143,7 @@ def create_sink(
         "value.format": "raw",
         "value.fields-include": "EXCEPT_KEY",
         "sink.delivery-guarantee": "exactly-once" if is_exactly_once else "at-least-once",
-        "properties.linger.ms": str(settings.kafka_linger_ms),
+        "properties.linger.ms": str(LEDGER_LINGER_MS if is_exactly_once else settings.kafka_linger_ms),
         "properties.compression.type": "lz4",
         "properties.acks": "all",
         "properties.batch.size": str(256 << 10),
@@ -173,10 +180,14 @@ def create_refused_view(tables: StreamTableEnvironment, name: str, refused: Data
 
 
 def insert_pairs(sink: str, view: str, keys: str, values: str) -> str:
-    """Return SQL that writes two arrays of a results view as keys and values."""
+    """Return SQL that writes two arrays of a results view as keys and values.
+
+    The map is a view of the two arrays: it keeps their order, and keys that are equal. To take `keys[i]` beside an
+    unnested value would copy the whole array of keys for every record.
+    """
     return (
-        f"INSERT INTO {sink} SELECT {keys}[u.place], u.record_value FROM {view} "
-        f"CROSS JOIN UNNEST({values}) WITH ORDINALITY AS u(record_value, place)"
+        f"INSERT INTO {sink} SELECT u.record_key, u.record_value FROM {view} "
+        f"CROSS JOIN UNNEST(MAP_FROM_ARRAYS({keys}, {values})) AS u(record_key, record_value)"
     )
 
 
