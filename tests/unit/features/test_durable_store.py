@@ -41,21 +41,21 @@ def test_a_restart_at_any_block_gives_what_an_undisturbed_store_gives(
 ) -> None:
     plain = EntityStore(SPEC)
     state = MemoryState()
-    durable = DurableEntityStore(SPEC, state, flush_log_bytes, pages_per_block)
+    durable = DurableEntityStore(SPEC, state, flush_log_bytes, pages_per_block, 0.0)
     for number, block in enumerate(blocks):
         touches = touches_of(block, number)
         if number in restarts:
             copied = state.copy()
             durable.apply(touches)  # lost with the process
             state = copied
-            durable = DurableEntityStore(SPEC, state, flush_log_bytes, pages_per_block)
+            durable = DurableEntityStore(SPEC, state, flush_log_bytes, pages_per_block, 0.0)
         assert durable.apply(touches).to_bytes() == plain.apply(touches).to_bytes(), f"block {number}"
 
 
 def test_log_and_pages_stay_bounded_and_a_restart_replays_little() -> None:
     rng = np.random.default_rng(1)
     state = MemoryState()
-    durable = DurableEntityStore(SPEC, state, flush_log_bytes=5_000, pages_per_block=16)
+    durable = DurableEntityStore(SPEC, state, flush_log_bytes=5_000, pages_per_block=16, flush_log_share=0.0)
     plain = EntityStore(SPEC)
     for number in range(800):
         block = [(10 * number, int(a), int(b), None, 5) for a, b in rng.integers(1, 400, (3, 2))]

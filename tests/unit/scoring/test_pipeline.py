@@ -105,7 +105,7 @@ def test_records_of_several_partitions_keep_their_order_and_are_told_apart_by_sh
 
 def test_the_state_of_a_core_is_bounded_by_its_log_and_pages(recorded: Recorded) -> None:
     core = ScoringCore(SETTINGS, DECIDER)
-    core._entities = [DurableEntityStore(SETTINGS.store, blobs, 4_000, 8) for blobs in core.state.entities]
+    core._entities = [DurableEntityStore(SETTINGS.store, blobs, 4_000, 8, 0.0) for blobs in core.state.entities]
     for start in range(0, len(recorded), 10):
         core.transactions(recorded.raw(start, min(len(recorded), start + 10)))
     for blobs, store in zip(core.state.entities, core._entities, strict=True):
