@@ -21,6 +21,7 @@ from schemas.registry import RegistrySchemas
 BATCHES = OutputTag("batches", keyed_row(row_types.home_part()))
 DEAD_LETTERS = OutputTag("dead-letters", row_types.refused())
 DUPLICATES = OutputTag("duplicates", row_types.refused())
+REFUSED_PER_ROW = 16
 
 
 class IntakeFunction(KeyedProcessFunction):
@@ -73,13 +74,13 @@ class IntakeFunction(KeyedProcessFunction):
                 block = Row(entity_shard, -1 if is_labels else shard, sequence, touches.tobytes())
                 yield Row(self._keys[entity_shard], block)
         if output.rejected:
-            yield DEAD_LETTERS, dead_letters(records, output.rejected)
+            yield from ((DEAD_LETTERS, row) for row in dead_letters(records, output.rejected))
         if len(output.duplicates):
             found = [
                 Rejected(row, "deduplicate", "DUPLICATE", "a transaction of this id was accepted before; nothing to do")
                 for row in output.duplicates.tolist()
             ]
-            yield DUPLICATES, dead_letters(records, found)
+            yield from ((DUPLICATES, row) for row in dead_letters(records, found))
 
     def _count(self, records: RawRecords, output: HomeOutput) -> None:
         self._records.inc(len(records))
@@ -87,16 +88,21 @@ class IntakeFunction(KeyedProcessFunction):
         self._duplicates.inc(len(output.duplicates))
 
 
-def dead_letters(records: RawRecords, rejected: Sequence[Rejected]) -> Row:
-    """Return refused records with what is wrong with them, as one row."""
-    rows = [r.row for r in rejected]
-    return Row(
-        [records.keys[row] for row in rows],
-        [records.values[row] for row in rows],
-        [records.topic] * len(rows),
-        [str(int(records.partition[row])) for row in rows],
-        [str(int(records.offset[row])) for row in rows],
-        [r.stage for r in rejected],
-        [r.error for r in rejected],
-        [r.message for r in rejected],
-    )
+def dead_letters(records: RawRecords, rejected: Sequence[Rejected]) -> Iterator[Row]:
+    """Yield refused records with what is wrong with them, some in each row.
+
+    Not all in one: the SQL that takes a row apart copies its arrays for every record in it.
+    """
+    for start in range(0, len(rejected), REFUSED_PER_ROW):
+        some = rejected[start : start + REFUSED_PER_ROW]
+        rows = [r.row for r in some]
+        yield Row(
+            [records.keys[row] for row in rows],
+            [records.values[row] for row in rows],
+            [records.topic] * len(rows),
+            [str(int(records.partition[row])) for row in rows],
+            [str(int(records.offset[row])) for row in rows],
+            [r.stage for r in some],
+            [r.error for r in some],
+            [r.message for r in some],
+        )
