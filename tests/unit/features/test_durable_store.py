@@ -68,6 +68,25 @@ def test_log_and_pages_stay_bounded_and_a_restart_replays_little() -> None:
     assert log_bytes < 3 * 5_000, f"{log_bytes} bytes in {len(entries)} entries"
     pages = [key for key in state.blobs if key >= 2 << 48]
     assert len(pages) <= 2 * durable.store._used_pages()
+    durable._flush_log_bytes = 1 << 30  # no further flush begins
+    for _ in range(100):
+        for store in (durable, plain):
+            store.apply(events_to_touches([(8_000, 1, 2, None, 5)]))
+    pages = [key for key in state.blobs if key >= 2 << 48]
+    assert len(pages) == len(durable._slots), "pages that no manifest names were kept"
     restarted = DurableEntityStore(SPEC, state.copy(), 5_000, 16)
     touches = events_to_touches([(8_000, 3, 4, None, 5)])
     assert restarted.apply(touches).to_bytes() == plain.apply(touches).to_bytes()
+
+
+def test_a_larger_store_is_flushed_after_a_longer_log() -> None:
+    state = MemoryState()
+    durable = DurableEntityStore(SPEC, state, flush_log_bytes=1, flush_log_share=0.1)
+    limit = 0.1 * durable.store.counters["bytes"]
+    written = 0
+    while not any(key >= 2 << 48 for key in state.blobs):
+        touches = events_to_touches([(written, 1 + written % 500, 2, None, 5)])
+        durable.apply(touches)
+        written += touches.nbytes
+        assert written < 2 * limit, "the log is never flushed"
+    assert written >= limit

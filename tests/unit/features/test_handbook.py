@@ -6,14 +6,13 @@ import os
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from models.features.assemble import touches_of
 from models.features.entity_store import EntityStore
 from models.features.store_spec import DAY_MS, Column, Statistic, StoreSpec, Track
 from models.features.touches import LABEL, TOUCH
-
-pl = pytest.importorskip("polars")
 
 FOLDER = Path(os.environ.get("WEIR_HANDBOOK_DIR", Path(__file__).parents[4] / "shared" / "data"))
 NEEDED = ("handbook_transactions.parquet", "handbook_features.parquet")
