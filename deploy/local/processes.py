@@ -148,17 +148,26 @@ def stop_all(processes: Sequence[OwnedProcess], timeout_seconds: float) -> list[
 
 
 def wait_until_ready(process: OwnedProcess, is_ready: Callable[[], bool], timeout_seconds: float) -> None:
-    """Poll `is_ready`; raise with the end of the log if the process dies or time runs out."""
+    """Poll `is_ready`; raise with the end of the log if the process dies or time runs out.
+
+    Whatever is raised, the process has ended then: nobody has recorded it yet who could end it later.
+    """
     deadline = time.monotonic() + timeout_seconds
-    while not is_ready():
-        if not process.is_alive():
-            raise ServiceNotReadyError(f"{process.name} died while starting; see {process.log}:\n{tail(process.log)}")
-        if time.monotonic() > deadline:
-            raise ServiceNotReadyError(
-                f"{process.name} (pid {process.pid}) did not answer within {timeout_seconds:.0f} s; "
-                f"see {process.log}:\n{tail(process.log)}"
-            )
-        time.sleep(POLL_SECONDS)
+    try:
+        while not is_ready():
+            if not process.is_alive():
+                raise ServiceNotReadyError(
+                    f"{process.name} died while starting; see {process.log}:\n{tail(process.log)}"
+                )
+            if time.monotonic() > deadline:
+                raise ServiceNotReadyError(
+                    f"{process.name} (pid {process.pid}) did not answer within {timeout_seconds:.0f} s and was "
+                    f"stopped; see {process.log}:\n{tail(process.log)}"
+                )
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        process.kill()
+        raise
 
 
 def free_ports(count: int) -> list[int]:

@@ -55,9 +55,10 @@ def test_a_service_that_dies_while_starting_is_reported_with_its_output(tmp_path
         processes.wait_until_ready(process, lambda: False, timeout_seconds=10)
 
 
-def test_a_service_that_never_answers_is_reported(sleeper: processes.OwnedProcess) -> None:
+def test_a_service_that_never_answers_is_reported_and_stopped(sleeper: processes.OwnedProcess) -> None:
     with pytest.raises(ServiceNotReadyError, match="did not answer within"):
         processes.wait_until_ready(sleeper, lambda: False, timeout_seconds=0.2)
+    assert not sleeper.is_alive()
 
 
 def test_ctrl_c_at_the_terminal_does_not_reach_a_service(sleeper: processes.OwnedProcess) -> None:
