@@ -49,6 +49,8 @@ from models.scoring.decider import rule_columns
 from models.scoring.rules import Rule, RuleSet, default_rules, rules_of
 
 JOB_NAME = "score-transactions"
+AT_ONCE = 0
+"""Milliseconds that a row waits in a network buffer: a stage's rows are whole micro-batches, no company to wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,14 @@ def build(
         )
         .name("take in")
         .uid("take-in")
+        .set_buffer_timeout(AT_ONCE)
     )
     partials = (
         by_key(intake, row_types.touch_block())
         .process(EntityFunction(core.store, keys), keyed_row(row_types.home_part()))
         .name("touch entities")
         .uid("touch-entities")
+        .set_buffer_timeout(AT_ONCE)
     )
     decision = DecisionFunction(
         models_dir=str(settings.models_dir),
@@ -118,6 +122,7 @@ def build(
         .process(decision, row_types.results())
         .name("decide")
         .uid("decide")
+        .set_buffer_timeout(AT_ONCE)
     )
     return Scoring(
         results=results,

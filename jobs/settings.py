@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     )
     parallelism: int = Field(2, ge=1, le=128, description="Flink parallelism = TaskManagers of one slot that it needs.")
     microbatch_ms: int = Field(
-        20, ge=1, le=1000, description="How long records are gathered before they cross into Python."
+        40, ge=1, le=1000, description="How long records are gathered before they cross into Python."
     )
     buffer_timeout_ms: int = Field(
         5, ge=0, le=1000, description="How long a record waits in a network buffer for company."

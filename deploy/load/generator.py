@@ -23,7 +23,7 @@ LONGEST_BATCH = 5_000
 BATCHES_AHEAD = 16
 
 PRODUCER = {
-    "linger.ms": 1,
+    "linger.ms": 5,
     "compression.type": "lz4",
     "acks": "all",
     "enable.idempotence": True,  # a retry must not look like a duplicate that the simulator sent

@@ -8,7 +8,7 @@ import numpy as np
 from pyflink.common import Row
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 
-from jobs.stream.flink_state import FlinkStateMap
+from jobs.stream.flink_state import STRIPES, FlinkStateMap
 from models.features.durable_store import DurableEntityStore
 from models.features.store_spec import StoreSpec
 from models.features.touches import TOUCH
@@ -27,7 +27,7 @@ class EntityFunction(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Attach the state; stores are restored with the first element of their shard."""
-        self._state = FlinkStateMap(runtime_context, "entities")
+        self._state = FlinkStateMap(runtime_context, "entities", STRIPES)
         self._stores: dict[int, DurableEntityStore] = {}
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from pyflink.common import Row
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
 
 from jobs.stream import row_types
-from jobs.stream.flink_state import FlinkStateMap
+from jobs.stream.flink_state import STRIPES, FlinkStateMap
 from jobs.stream.keyed import keyed_row
 from models.scoring.core_settings import CoreSettings
 from models.scoring.home_stage import HomeOutput, HomeStage
@@ -40,7 +40,7 @@ class IntakeFunction(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Attach the state; stages are restored with the first element of their shard."""
-        self._state = FlinkStateMap(runtime_context, "home")
+        self._state = FlinkStateMap(runtime_context, "home", STRIPES)
         self._registry = RegistrySchemas(self._registry_url) if self._registry_url else None
         self._stages: dict[int, HomeStage] = {}
         metrics = runtime_context.get_metrics_group()

@@ -17,9 +17,12 @@ _START = {
     "earliest": {"scan.startup.mode": "earliest-offset"},
     "latest": {"scan.startup.mode": "latest-offset"},
 }
-FETCH_BYTES = 24 << 20
+LARGEST_REQUEST_BYTES = 24 << 20
 """More than the largest record that the topics accept (16 MiB)."""
-FETCH_ENOUGH_BYTES, FETCH_WAIT_MS = 64 << 10, 5
+FETCH_BYTES, FETCH_PARTITION_BYTES = 4 << 20, 256 << 10
+"""At most so much of a partition at once: after a pause the partitions then catch up side by side, and an account's
+counterparty is not hours of event time ahead of it. A larger record comes all the same, alone."""
+FETCH_ENOUGH_BYTES, FETCH_WAIT_MS = 64 << 10, 10
 """The broker answers a fetch when it has so much, or after so long."""
 LEDGER_LINGER_MS = 50
 """Nobody can read a record of an exactly-once sink before its checkpoint: it may wait for company."""
@@ -44,7 +47,7 @@ def create_source(tables: StreamTableEnvironment, settings: Settings) -> None:
         "topic": f"{settings.topics.transactions};{settings.topics.labels}",
         "properties.group.id": settings.group_id,
         "properties.fetch.max.bytes": str(FETCH_BYTES),
-        "properties.max.partition.fetch.bytes": str(FETCH_BYTES),
+        "properties.max.partition.fetch.bytes": str(FETCH_PARTITION_BYTES),
         "properties.max.poll.records": "5000",
         # A micro-batch is gathered anyway: a request for every few records would cost the broker and us more than it.
         "properties.fetch.min.bytes": str(FETCH_ENOUGH_BYTES),
@@ -147,8 +150,8 @@ def create_sink(
         "properties.compression.type": "lz4",
         "properties.acks": "all",
         "properties.batch.size": str(256 << 10),
-        "properties.max.request.size": str(FETCH_BYTES),
-        "properties.buffer.memory": str(4 * FETCH_BYTES),
+        "properties.max.request.size": str(LARGEST_REQUEST_BYTES),
+        "properties.buffer.memory": str(4 * LARGEST_REQUEST_BYTES),
         **_client_options(settings),
     }
     if is_exactly_once:

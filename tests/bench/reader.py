@@ -79,8 +79,10 @@ class Stream(threading.Thread):
                 "group.id": "bench-reader",
                 "enable.auto.commit": False,
                 "isolation.level": isolation,
-                "fetch.min.bytes": 1,
-                "fetch.wait.max.ms": 100,
+                # An alert comes at once. Decisions may gather a little: a request for every few would cost the broker
+                # more than the records.
+                "fetch.min.bytes": 1 if is_alerts else 256 << 10,
+                "fetch.wait.max.ms": 100 if is_alerts else 20,
                 "queued.max.messages.kbytes": 65536,
                 "fetch.queue.backoff.ms": 5,
                 "log_level": 3,

@@ -44,7 +44,7 @@ def hits_of(
     matrix = np.array(X, np.float32).reshape(-1, 3)
     if columns is None:
         columns = transaction_columns([a_transaction() for _ in X], ("speed",))
-    return rule_set.evaluate(rule_set.frame(columns, matrix), history_ms).hits.tolist()
+    return rule_set.evaluate(columns, matrix, history_ms).hits.tolist()
 
 
 def test_each_rule_answers_for_each_transaction_in_order_of_rule_ids() -> None:
@@ -105,22 +105,20 @@ def test_a_rule_does_not_hit_while_its_window_is_not_filled() -> None:
     rules = [a_rule(rule_id="hour", expression="count_1h > 0"), a_rule(rule_id="now", expression="amount > 0")]
     rule_set = RuleSet.compile(rules, COLUMNS)
     columns = transaction_columns([a_transaction() for _ in range(3)])
-    frame = rule_set.frame(columns, np.ones((3, 3), np.float32))
-    result = rule_set.evaluate(frame, np.array([0, HOUR_MS - 1, HOUR_MS]))
+    result = rule_set.evaluate(columns, np.ones((3, 3), np.float32), np.array([0, HOUR_MS - 1, HOUR_MS]))
     assert result.warming.tolist() == [[True, False], [True, False], [False, False]]
     assert result.hits.tolist() == [[False, True], [False, True], [True, True]]
 
 
 def test_the_longest_window_that_a_rule_reads_decides_whether_it_is_warming() -> None:
     rule_set = RuleSet.compile([a_rule(expression="count_1h > 0 OR mean_1d > 0")], COLUMNS)
-    frame = rule_set.frame(transaction_columns([a_transaction()]), np.ones((1, 3), np.float32))
-    assert rule_set.evaluate(frame, DAY_MS - 1).warming.tolist() == [[True]]
-    assert rule_set.evaluate(frame, DAY_MS).warming.tolist() == [[False]]
+    columns, X = transaction_columns([a_transaction()]), np.ones((1, 3), np.float32)
+    assert rule_set.evaluate(columns, X, DAY_MS - 1).warming.tolist() == [[True]]
+    assert rule_set.evaluate(columns, X, DAY_MS).warming.tolist() == [[False]]
 
 
 def test_only_the_columns_that_rules_read_are_built() -> None:
-    rule_set = RuleSet.compile([a_rule()], COLUMNS)
-    frame = rule_set.frame(transaction_columns([a_transaction()]), np.ones((1, 3), np.float32))
+    frame = COLUMNS.frame(["amount"], transaction_columns([a_transaction()]), np.ones((1, 3), np.float32))
     assert frame.columns == ["amount"]
 
 
@@ -134,18 +132,18 @@ def test_a_disabled_rule_is_checked_but_not_evaluated() -> None:
 
 def test_no_rules_and_no_rows_are_fine() -> None:
     empty = RuleSet.compile([], COLUMNS)
-    frame = empty.frame(transaction_columns([a_transaction()]), np.ones((1, 3), np.float32))
-    assert empty.evaluate(frame, LONG_AGO).hits.shape[1] == 0
+    assert empty.evaluate(transaction_columns([a_transaction()]), np.ones((1, 3), np.float32), LONG_AGO).hits.size == 0
     rule_set = RuleSet.compile([a_rule()], COLUMNS)
-    frame = rule_set.frame(transaction_columns([]), np.ones((0, 3), np.float32))
-    assert rule_set.evaluate(frame, np.zeros(0, np.int64)).hits.shape == (0, 1)
+    none = rule_set.evaluate(transaction_columns([]), np.ones((0, 3), np.float32), np.zeros(0, np.int64))
+    assert none.hits.shape == (0, 1)
 
 
 def test_a_rule_that_fails_on_a_batch_is_named_and_the_others_go_on() -> None:
-    rule_set = RuleSet.compile([a_rule(rule_id="a"), a_rule(rule_id="b")], COLUMNS)
+    text = "amount > 100 AND memo IS NULL"
+    rule_set = RuleSet.compile([a_rule(rule_id="a", expression=text), a_rule(rule_id="b", expression=text)], COLUMNS)
     rule_set._expressions[0] = pl.col("amount").cast(pl.String).str.to_date(strict=True).is_null().alias("a")
-    frame = rule_set.frame(transaction_columns([a_transaction()]), np.full((1, 3), 500, np.float32))
-    result = rule_set.evaluate(frame, LONG_AGO)
+    columns = transaction_columns([a_transaction(memo=None)])
+    result = rule_set.evaluate(columns, np.full((1, 3), 500, np.float32), LONG_AGO)
     assert result.failed == ("a",)
     assert result.hits.tolist() == [[False, True]]
 
@@ -226,7 +224,7 @@ def test_the_shipped_rules_compile_over_the_catalogue() -> None:
     assert len({rule.typology for rule in rule_set.rules}) >= 8
     columns = transaction_columns([a_transaction() for _ in range(4)])
     X = np.full((4, len(FEATURE_NAMES)), np.nan, np.float32)
-    result = rule_set.evaluate(rule_set.frame(columns, X), LONG_AGO)
+    result = rule_set.evaluate(columns, X, LONG_AGO)
     assert not result.hits.any(), "nothing is known, so nothing may hit"
     assert result.failed == ()
 
