@@ -175,6 +175,9 @@ class FlinkCluster:
             "taskmanager.memory.task.off-heap.size": f"{memory.task_off_heap}m",
             "taskmanager.memory.network.min": f"{memory.network}m",
             "taskmanager.memory.network.max": f"{memory.network}m",
+            # A channel has ten buffers, and this cannot be set. While the ledger's sink waits for the broker at a
+            # checkpoint, the decisions of half a second must find room, or the stages before it wait as well.
+            "taskmanager.memory.segment-size": "256kb",
             "taskmanager.memory.managed.size": f"{memory.managed}m",
             "taskmanager.memory.jvm-metaspace.size": f"{memory.metaspace}m",
             # Only shown in the web interface, yet a TaskManager refuses to start unless both are set and equal.
@@ -211,7 +214,10 @@ class FlinkCluster:
         process = processes.start(
             "jobmanager",
             [
-                *self._java("jobmanager", [f"-Xms{heap}m", f"-Xmx{heap}m", "-XX:+UseSerialGC"]),
+                # It only coordinates: what a second compilation would save is less than what it costs.
+                *self._java(
+                    "jobmanager", [f"-Xms{heap}m", f"-Xmx{heap}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+                ),
                 "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
                 "--configDir",
                 str(self.conf),

@@ -18,6 +18,7 @@ from models.features.partials import Partials
 from models.features.store_spec import StoreSpec
 from models.features.touches import TOUCH
 from models.state_map import StateMap
+from schemas.columns import I64
 
 FLUSH_LOG_BYTES = 16 << 20
 """About 140,000 transactions: half a second of replay at a restart."""
@@ -25,8 +26,8 @@ FLUSH_LOG_SHARE = 0.25
 """Of the store's memory, where that is more. A busy store changes nearly all its pages between two flushes: so the
 pages written are at most four times the log, whatever the store's size, and a restart replays at most a quarter of it.
 """
-PAGES_PER_BLOCK = 64
-"""4 MiB of pages with each block of touches, some milliseconds: no block waits for the whole store."""
+PAGES_PER_BLOCK = 32
+"""2 MiB of pages with each block of touches, some milliseconds: no block waits for the whole store."""
 
 _MANIFEST = 0
 _LOG, _PAGE = 1 << 48, 2 << 48
@@ -153,8 +154,8 @@ class DurableEntityStore:
 class _Flush:
     """Pages on their way into the state."""
 
-    def __init__(self, pages: dict[int, bytes], meta: bytes, log_end: int) -> None:
-        self.pages = dict(pages)
+    def __init__(self, pages: dict[int, I64], meta: bytes, log_end: int) -> None:
+        self.pages = pages
         self.meta = meta
         self.log_end = log_end
         self.written: list[int] = []

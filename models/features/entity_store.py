@@ -36,12 +36,15 @@ from models.features.store_spec import StoreSpec
 from models.features.touches import LABEL, TOUCH
 from schemas.columns import I64
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Meaning of the words of the heap. Raised with every change; a snapshot of another version is refused."""
 
 PAGE_BYTES = 8 << memory.PAGE_SHIFT
 
 _PAGE_WORDS = 1 << memory.PAGE_SHIFT
+_MEMORY_PAGE_WORDS = 512  # what the operating system gives at once, or less
+_PAGES_PER_BLOCK = 16
+_GROWS_SOON = 0.4  # of a table's slots taken: it grows at 0.6
 _RESERVED_WORDS = 1 << 31  # 16 GiB of addresses, of which only what is written takes memory
 _LEAST_WORDS = 1 << 16
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0  # mmap.MAP_NORESERVE, which Python 3.11 does not name
@@ -69,6 +72,14 @@ def _reserve_words(words: int) -> I64:
         if hasattr(mmap, "MADV_HUGEPAGE"):  # entities lie anywhere: large pages spare most address look-ups
             memory_map.madvise(mmap.MADV_HUGEPAGE)
         return np.frombuffer(memory_map, np.int64)
+
+
+def _take_pages(words: I64, start: int, end: int) -> int:
+    until = min(end, start + _PAGES_PER_BLOCK)
+    if until <= start:
+        return start
+    words[start * _PAGE_WORDS : until * _PAGE_WORDS : _MEMORY_PAGE_WORDS] = 0
+    return until
 
 
 class SnapshotError(Exception):
@@ -106,6 +117,8 @@ class EntityStore:
         self._read = np.zeros((4, READ_WORDS), np.int64)
         self._heap: I64 = _reserve_words(_RESERVED_WORDS)
         self._dirty = np.zeros(len(self._heap) // _PAGE_WORDS, np.uint8)
+        self._copy: I64 = _reserve_words(len(self._heap))  # place for a copy of every page
+        self._heap_pages = self._copy_pages = 0  # that have their memory
         self._initialize()
         self.apply(np.zeros(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
 
@@ -158,6 +171,7 @@ class EntityStore:
             if done == len(touches):
                 break
             self._grow()
+        self._take_memory()
         shapes = zip(counts, spec.plan_length, strict=True)
         tables = [values[a:b].reshape(s) for a, b, s in zip(value_starts, value_ends, shapes, strict=True)]
         spans = [slice(a, b) for a, b in zip(starts, row_ends, strict=True)]
@@ -167,6 +181,25 @@ class EntityStore:
             tables[2], events[spans[2]], sequences[spans[2]],
             np.arange(first, first + len(touches)), self.history_start_ms,
         )  # fmt: skip
+
+    def _take_memory(self) -> None:
+        """Have the system hand out memory a little before it is needed, and a little at a time.
+
+        A page of memory that is new costs more than all that is done to it. A table that grows would ask for all of
+        its pages within one block, and so would a copy.
+        """
+        heap, used = self._heap, self._used_pages()
+        soon = used
+        for count, mask, words in (
+            (memory.PAIR_COUNT, memory.PAIR_MASK, memory.PAIR_WORDS),
+            (memory.ENTITY_COUNT, memory.ENTITY_MASK, memory.ENTITY_WORDS),
+        ):
+            slots = int(heap[mask]) + 1
+            if int(heap[count]) > _GROWS_SOON * slots:
+                soon += 2 * slots * words // _PAGE_WORDS + 1
+        start = max(self._heap_pages, used)  # what lies behind was never written
+        self._heap_pages = _take_pages(heap, start, min(soon, len(self._dirty)))
+        self._copy_pages = _take_pages(self._copy, self._copy_pages, used)
 
     def _grow(self) -> None:
         self._resize(2 * len(self._dirty))
@@ -178,6 +211,8 @@ class EntityStore:
         dirty = np.zeros(pages, np.uint8)
         dirty[:used] = self._dirty[:used]
         self._heap, self._dirty = heap, dirty
+        self._copy = _reserve_words(len(heap))
+        self._heap_pages = self._copy_pages = 0
 
     @property
     def history_start_ms(self) -> int:
@@ -201,11 +236,20 @@ class EntityStore:
     def _used_pages(self) -> int:
         return -(-int(self._heap[memory.BUMP]) // _PAGE_WORDS)
 
-    def dirty_pages(self) -> dict[int, bytes]:
-        """Return the pages of 64 KiB written since the last call, and forget that they were."""
-        written = np.flatnonzero(self._dirty[: self._used_pages()])
-        self._dirty[:] = 0
-        return {int(p): self._heap[p * _PAGE_WORDS : (p + 1) * _PAGE_WORDS].tobytes() for p in written}
+    def dirty_pages(self) -> dict[int, I64]:
+        """Return the pages of 64 KiB written since the last call, and forget that they were.
+
+        The pages are views of a copy that the next call overwrites.
+        """
+        used = self._used_pages()
+        written = np.flatnonzero(self._dirty[:used])
+        self._dirty[:used] = 0
+        words = len(written) * _PAGE_WORDS
+        place = self._copy if words <= len(self._copy) else np.empty(words, np.int64)  # where addresses are few
+        copied = place[:words].reshape(-1, _PAGE_WORDS)
+        pages = self._heap[: used * _PAGE_WORDS].reshape(-1, _PAGE_WORDS)
+        np.take(pages, written, axis=0, out=copied, mode="clip")  # which copies without a buffer, and without the GIL
+        return dict(zip(written.tolist(), copied, strict=True))
 
     def meta(self) -> bytes:
         """Return what is needed beside the pages to restore the store."""
@@ -221,7 +265,7 @@ class EntityStore:
         return digest.digest()
 
     @classmethod
-    def restore(cls, spec: StoreSpec, meta: bytes, pages: Mapping[int, bytes]) -> EntityStore:
+    def restore(cls, spec: StoreSpec, meta: bytes, pages: Mapping[int, bytes | I64]) -> EntityStore:
         """Rebuild a store from its meta data and the newest version of every page.
 
         Raises

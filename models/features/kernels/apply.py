@@ -18,6 +18,7 @@ from models.features.kernels.memory import (
     WATERMARK,
     find_entity,
     mark,
+    move_tables,
     spread,
 )
 from models.features.kernels.prefetch import (
@@ -195,4 +196,5 @@ def apply_touches(
                 )  # fmt: skip
         heap[SEQUENCE] += 1
         sweep(heap, dirty, limits[2])
+        move_tables(heap, dirty)
     return len(touches)

@@ -30,10 +30,21 @@ FORGOTTEN = 13  # transactions dropped because a track was full
 EVICTED = 14  # entities dropped because they were idle
 LATE = 15  # transactions older than the newest of their track
 FREE = 16  # a list of free blocks for each class
+# A table that grows moves to its new place a few slots with each touch; these are zero while no move is under way.
+OLD_ENTITIES = 56  # address of the place it leaves
+OLD_ENTITY_MASK = 57
+ENTITY_CURSOR = 58  # first slot there that is not moved yet
+OLD_PAIRS = 59
+OLD_PAIR_MASK = 60
+PAIR_CURSOR = 61
 HEAP_HEADER = 64
 
 ENTITY_WORDS = 4  # key, track OUT or USE, track IN, newest minute << 32 | track FRAUD
-PAIR_WORDS = 8  # owner, other, last position, three hints, two unused
+PAIR_WORDS = 8  # owner, other, last position, three hints, one unused, GONE or not
+GONE = -1
+"""In the last word of a slot of an old place: deleted there. Its key stays, so that others are found past it."""
+SLOTS_PER_TOUCH = 16
+"""Moved with each touch: a move is over long before the new place is full."""
 
 # Classes of blocks. A block holds one track.
 LARGE = 16  # classes from here on are large tracks
@@ -134,8 +145,8 @@ def spread(value):
 
 
 @njit(**KERNEL)
-def find_entity(heap, key):
-    """Return the slot of an entity, or minus the address of the slot where it belongs."""
+def _entity_or_free(heap, key):
+    """Look in the table's own place."""
     table = heap[ENTITIES]
     mask = heap[ENTITY_MASK]
     i = spread(key) & mask
@@ -149,11 +160,35 @@ def find_entity(heap, key):
 
 
 @njit(**KERNEL)
+def find_entity(heap, key):
+    """Return the slot of an entity, or minus the address of the slot where it belongs."""
+    found = _entity_or_free(heap, key)
+    if found > 0 or heap[OLD_ENTITIES] == 0:
+        return found
+    table = heap[OLD_ENTITIES]
+    mask = heap[OLD_ENTITY_MASK]
+    i = spread(key) & mask
+    while True:
+        slot = table + ENTITY_WORDS * i
+        if heap[slot] == key:
+            # What was moved and is not at its new place any more was deleted there.
+            return slot if i >= heap[ENTITY_CURSOR] and heap[slot + ENTITY_WORDS - 1] != GONE else found
+        if heap[slot] == 0:
+            return found
+        i = (i + 1) & mask
+
+
+@njit(**KERNEL)
 def delete_entity(heap, dirty, slot):
     """Take an entity out of the table, moving back those that probed past it."""
+    heap[ENTITY_COUNT] -= 1
     table = heap[ENTITIES]
     mask = heap[ENTITY_MASK]
     hole = (slot - table) // ENTITY_WORDS
+    if hole < 0 or hole > mask:
+        heap[slot + ENTITY_WORDS - 1] = GONE
+        mark(dirty, slot)
+        return
     i = hole
     while True:
         i = (i + 1) & mask
@@ -169,7 +204,6 @@ def delete_entity(heap, dirty, slot):
     for word in range(ENTITY_WORDS):
         heap[table + ENTITY_WORDS * hole + word] = 0
     mark(dirty, table + ENTITY_WORDS * hole)
-    heap[ENTITY_COUNT] -= 1
 
 
 @njit(inline="always", **KERNEL)
@@ -178,8 +212,8 @@ def _pair_home(owner, other, mask):
 
 
 @njit(**KERNEL)
-def find_pair(heap, owner, other):
-    """Return the entry of (track, other side), or minus the address of the entry where it belongs."""
+def _pair_or_free(heap, owner, other):
+    """Look in the table's own place."""
     table = heap[PAIRS]
     mask = heap[PAIR_MASK]
     i = _pair_home(owner, other, mask)
@@ -193,11 +227,34 @@ def find_pair(heap, owner, other):
 
 
 @njit(**KERNEL)
+def find_pair(heap, owner, other):
+    """Return the entry of (track, other side), or minus the address of the entry where it belongs."""
+    found = _pair_or_free(heap, owner, other)
+    if found > 0 or heap[OLD_PAIRS] == 0:
+        return found
+    table = heap[OLD_PAIRS]
+    mask = heap[OLD_PAIR_MASK]
+    i = _pair_home(owner, other, mask)
+    while True:
+        entry = table + PAIR_WORDS * i
+        if heap[entry] == owner and heap[entry + 1] == other:
+            return entry if i >= heap[PAIR_CURSOR] and heap[entry + PAIR_WORDS - 1] != GONE else found
+        if heap[entry] == 0:
+            return found
+        i = (i + 1) & mask
+
+
+@njit(**KERNEL)
 def delete_pair(heap, dirty, entry):
     """Take a pair out of the table, moving back those that probed past it."""
+    heap[PAIR_COUNT] -= 1
     table = heap[PAIRS]
     mask = heap[PAIR_MASK]
     hole = (entry - table) // PAIR_WORDS
+    if hole < 0 or hole > mask:
+        heap[entry + PAIR_WORDS - 1] = GONE
+        mark(dirty, entry)
+        return
     i = hole
     while True:
         i = (i + 1) & mask
@@ -213,13 +270,14 @@ def delete_pair(heap, dirty, entry):
     for word in range(PAIR_WORDS):
         heap[table + PAIR_WORDS * hole + word] = 0
     mark(dirty, table + PAIR_WORDS * hole)
-    heap[PAIR_COUNT] -= 1
 
 
 @njit(**KERNEL)
 def _new_table(heap, dirty, words):
+    never_used = heap[BUMP]
     table = take_words(heap, words)
-    heap[table : table + words] = 0
+    if table != never_used:
+        heap[table : table + words] = 0
     mark_range(dirty, table, words)
     return table
 
@@ -233,31 +291,70 @@ def _reuse(heap, address, words):
 
 @njit(**KERNEL)
 def grow_entities(heap, dirty):
-    """Double the entity table."""
-    old = heap[ENTITIES]
-    slots = heap[ENTITY_MASK] + 1
-    heap[ENTITIES] = _new_table(heap, dirty, 2 * slots * ENTITY_WORDS)
-    heap[ENTITY_MASK] = 2 * slots - 1
-    for i in range(slots):
-        source = old + ENTITY_WORDS * i
-        if heap[source] != 0:
-            target = -find_entity(heap, heap[source])
-            for word in range(ENTITY_WORDS):
-                heap[target + word] = heap[source + word]
-    _reuse(heap, old, slots * ENTITY_WORDS)
+    """Double the entity table: from now on it moves to a place of twice the size."""
+    while heap[OLD_ENTITIES] != 0:
+        _move_entities(heap, dirty)
+    heap[OLD_ENTITIES] = heap[ENTITIES]
+    heap[OLD_ENTITY_MASK] = heap[ENTITY_MASK]
+    heap[ENTITY_CURSOR] = 0
+    slots = 2 * (heap[ENTITY_MASK] + 1)
+    heap[ENTITIES] = _new_table(heap, dirty, slots * ENTITY_WORDS)
+    heap[ENTITY_MASK] = slots - 1
 
 
 @njit(**KERNEL)
 def grow_pairs(heap, dirty):
-    """Double the pair table."""
-    old = heap[PAIRS]
-    slots = heap[PAIR_MASK] + 1
-    heap[PAIRS] = _new_table(heap, dirty, 2 * slots * PAIR_WORDS)
-    heap[PAIR_MASK] = 2 * slots - 1
-    for i in range(slots):
+    """Double the pair table, likewise."""
+    while heap[OLD_PAIRS] != 0:
+        _move_pairs(heap, dirty)
+    heap[OLD_PAIRS] = heap[PAIRS]
+    heap[OLD_PAIR_MASK] = heap[PAIR_MASK]
+    heap[PAIR_CURSOR] = 0
+    slots = 2 * (heap[PAIR_MASK] + 1)
+    heap[PAIRS] = _new_table(heap, dirty, slots * PAIR_WORDS)
+    heap[PAIR_MASK] = slots - 1
+
+
+@njit(**KERNEL)
+def _move_entities(heap, dirty):
+    old = heap[OLD_ENTITIES]
+    slots = heap[OLD_ENTITY_MASK] + 1
+    until = min(heap[ENTITY_CURSOR] + SLOTS_PER_TOUCH, slots)
+    for i in range(heap[ENTITY_CURSOR], until):
+        source = old + ENTITY_WORDS * i
+        if heap[source] != 0 and heap[source + ENTITY_WORDS - 1] != GONE:
+            target = -_entity_or_free(heap, heap[source])
+            for word in range(ENTITY_WORDS):
+                heap[target + word] = heap[source + word]
+            mark(dirty, target)
+    heap[ENTITY_CURSOR] = until
+    if until == slots:
+        heap[OLD_ENTITIES] = 0
+        _reuse(heap, old, slots * ENTITY_WORDS)
+
+
+@njit(**KERNEL)
+def _move_pairs(heap, dirty):
+    old = heap[OLD_PAIRS]
+    slots = heap[OLD_PAIR_MASK] + 1
+    until = min(heap[PAIR_CURSOR] + SLOTS_PER_TOUCH, slots)
+    for i in range(heap[PAIR_CURSOR], until):
         source = old + PAIR_WORDS * i
-        if heap[source] != 0:
-            target = -find_pair(heap, heap[source], heap[source + 1])
+        if heap[source] != 0 and heap[source + PAIR_WORDS - 1] != GONE:
+            target = -_pair_or_free(heap, heap[source], heap[source + 1])
             for word in range(PAIR_WORDS):
                 heap[target + word] = heap[source + word]
-    _reuse(heap, old, slots * PAIR_WORDS)
+            mark(dirty, target)
+    heap[PAIR_CURSOR] = until
+    if until == slots:
+        heap[OLD_PAIRS] = 0
+        _reuse(heap, old, slots * PAIR_WORDS)
+
+
+@njit(**KERNEL)
+def move_tables(heap, dirty):
+    """Go on with moves that are under way: a few slots, so that no touch waits for a whole table."""
+    if heap[OLD_ENTITIES] != 0:
+        _move_entities(heap, dirty)
+    if heap[OLD_PAIRS] != 0:
+        _move_pairs(heap, dirty)
