@@ -106,9 +106,15 @@ class Settings(BaseSettings):
         le=128,
         description="Entity shards; fixed for the job's life. About one or two a slot: more make the batches small.",
     )
-    parallelism: int = Field(2, ge=1, le=128, description="Flink parallelism = TaskManagers of one slot that it needs.")
+    parallelism: int = Field(
+        1,
+        ge=1,
+        le=128,
+        description="Flink parallelism = TaskManagers of one slot that it needs. About half the cores: each slot keeps "
+        "two busy, and more slots make the batches small.",
+    )
     microbatch_ms: int = Field(
-        40, ge=1, le=1000, description="How long records are gathered before they cross into Python."
+        30, ge=1, le=1000, description="How long records are gathered before they cross into Python."
     )
     buffer_timeout_ms: int = Field(
         5, ge=0, le=1000, description="How long a record waits in a network buffer for company."

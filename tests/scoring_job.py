@@ -55,6 +55,7 @@ class ScoringJob:
             "topic_prefix": f"{unique}.",
             "group_id": unique,
             "transactional_id_prefix": unique,
+            "parallelism": 2,  # so that what crosses from one TaskManager to the other is tested
             "checkpoint_interval_seconds": 1.0,
             # A slow machine may take its time: what comes late must not look like a fault.
             "entity_wait_ms": 60_000,

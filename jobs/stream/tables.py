@@ -147,8 +147,8 @@ def create_sink(
         "value.fields-include": "EXCEPT_KEY",
         "sink.delivery-guarantee": "exactly-once" if is_exactly_once else "at-least-once",
         "properties.linger.ms": str(LEDGER_LINGER_MS if is_exactly_once else settings.kafka_linger_ms),
-        # Decisions are mostly numbers: to compress them costs the producer, and the broker, which looks into every batch
-        # that it takes, more than the bytes do.
+        # Decisions are mostly numbers: to compress them costs the producer, and the broker, which looks into every
+        # batch that it takes, more than the bytes do.
         "properties.compression.type": "none" if is_exactly_once else "lz4",
         "properties.acks": "all",
         "properties.batch.size": str(256 << 10),

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from tests.bench.openloop import Sweep, run_sweep
 from tests.bench.report import print_drains, print_steps, write_reports
 from tests.bench.throughput import Drain, run_drains
 
-RATES = (1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 40_000, 50_000, 60_000)
+RATES = (2_000, 5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 50_000)
 QUICK_RATES = (2_000, 5_000, 10_000, 30_000)
 
 
@@ -35,10 +37,14 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--rates", type=int, nargs="+", help="events a second, rising")
     parser.add_argument("--seconds", type=float, help="measured at each rate (default 60)")
     parser.add_argument("--lead-seconds", type=float, default=5.0, help="at each rate, left out")
-    parser.add_argument("--warm-up-seconds", type=float, default=30.0, help="before the first rate")
+    parser.add_argument("--warm-up-seconds", type=float, default=90.0, help="before the first rate")
     parser.add_argument("--accounts", type=int, default=50_000, help="of the simulated population")
     parser.add_argument("--preload", type=int, help="events that the systems compared work through (default 1,000,000)")
-    parser.add_argument("--taskmanagers", type=int, default=2)
+    cores = os.cpu_count() or 1
+    parser.add_argument(
+        "--parallelism", type=int, default=max(1, cores // 2), help="slots of our job (default: half the cores)"
+    )
+    parser.add_argument("--peer-slots", type=int, default=cores, help="slots of the others (default: the cores)")
     parser.add_argument("--no-peers", action="store_true", help="measure ours only")
     parser.add_argument("--no-latency", action="store_true", help="measure throughput only")
     parser.add_argument("--no-throughput", action="store_true", help="measure latency only")
@@ -61,16 +67,30 @@ def main(argv: list[str]) -> int:
         console.print(f"[dim]{line}[/]")
 
     # A saturated machine answers heartbeats late; a restart in the middle would end the measurement.
-    stack_options = StackOptions(taskmanagers=options.taskmanagers, flink_options={"heartbeat.timeout": "60 s"})
+    stack_options = StackOptions(
+        taskmanagers=options.parallelism,
+        partitions={"transactions": 2 * options.parallelism},
+        flink_options={"heartbeat.timeout": "60 s"},
+    )
     stack = LocalStack(options.home, stack_options, progress=say)
-    sweep = Sweep(options.rates, options.seconds, options.lead_seconds, options.warm_up_seconds, options.accounts)
-    drain = Drain(options.preload, options.seconds, options.accounts)
+    peer_stack = LocalStack(options.home, replace(stack_options, taskmanagers=options.peer_slots), progress=say)
+    sweep = Sweep(
+        options.rates,
+        options.seconds,
+        options.lead_seconds,
+        options.warm_up_seconds,
+        options.accounts,
+        options.parallelism,
+    )
+    drain = Drain(options.preload, options.seconds, options.accounts, options.parallelism)
     results: dict[str, Any] = {
         "date": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d"),
         "arguments": [argument for argument in argv if "/" not in argument],
         "machine": machine(),
         "settings": {
-            "taskmanagers": options.taskmanagers,
+            "parallelism": options.parallelism,
+            "peer_slots": options.peer_slots,
+            "partitions": 2 * options.parallelism,
             "seconds": options.seconds,
             "lead_seconds": options.lead_seconds,
             "warm_up_seconds": options.warm_up_seconds,
@@ -98,14 +118,14 @@ def main(argv: list[str]) -> int:
                     )
             stack.down(delete_data=True)
         if not options.no_throughput:
-            with stack:
-                for result in run_drains(stack, drain, not options.no_peers, say):
+            with peer_stack:
+                for result in run_drains(peer_stack, drain, not options.no_peers, say):
                     results["drains"].append(result)
                     say(f"{result['system']}: {result['events_per_second']:,} events/s")
     except (BenchError, StackError, KafkaException) as error:
         broken = error
     finally:
-        stack.down(delete_data=True)
+        stack.down(delete_data=True)  # of the same folder as the other
         shutil.rmtree(options.home, ignore_errors=True)
     if results["steps"]:
         print_steps(console, results["steps"])

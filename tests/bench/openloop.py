@@ -15,7 +15,8 @@ from deploy.local.stack import LocalStack
 from tests.bench.measures import BenchError, CpuMeter, Helper, latency_summary
 
 JOB = "jobs.score_transactions"
-WARM_UP_RATE = 2_000
+WARM_UP_RATE = 10_000
+"""Records a second before the first step: the JVMs compile what runs often, for a minute or two."""
 KEEPS_UP_SECONDS = 0.5
 """A step is sustained if at its end no more is on its way than came in during this time, and the median latency of its
 last quarter is not far above that of its first: the backlog does not grow."""
@@ -40,6 +41,8 @@ class Sweep:
         Sent before the first step, so that every function is compiled and the JVM knows its hot paths.
     accounts
         Of the simulated population.
+    parallelism
+        Slots of the job, and its shards.
     """
 
     rates: tuple[int, ...]
@@ -47,6 +50,7 @@ class Sweep:
     lead_seconds: float
     warm_up_seconds: float
     accounts: int
+    parallelism: int
 
     @property
     def events(self) -> int:
@@ -55,12 +59,17 @@ class Sweep:
         return steps + int(WARM_UP_RATE * self.warm_up_seconds)
 
 
+def job_arguments(parallelism: int) -> list[str]:
+    """Return the arguments of a scoring job with one shard a slot."""
+    return ["--parallelism", str(parallelism), "--shards", str(parallelism)]
+
+
 def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Measure rate after rate until one is not sustained; yield the result of each step.
 
     The job runs on; the caller stops the stack.
     """
-    job = stack.submit(JOB, ["--parallelism", str(stack.options.taskmanagers)])
+    job = stack.submit(JOB, job_arguments(sweep.parallelism))
     servers = stack.bootstrap_servers
     reader = Helper("tests.bench.reader", {"servers": servers, "alerts": "weir.alerts", "decisions": "weir.decisions"})
     task = {"servers": servers, "topic": "weir.transactions", "events": sweep.events, "accounts": sweep.accounts}

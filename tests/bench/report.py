@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.openloop import WARM_UP_RATE
+
 KINDS = {
     "alerts": "produce to alert",
     "decisions": "produce to decision, as written",
@@ -107,8 +109,8 @@ def _plot(results: Mapping[str, Any], file: Path) -> None:
 PAGE = """\
 # Performance
 
-Made by `make bench`{arguments} on {date}, with everything on one machine: broker, load, Flink ({taskmanagers}
-TaskManagers), Redis and the readers. `make bench` measures your machine, and writes this page anew.
+Made by `make bench`{arguments} on {date}, with everything on one machine: broker, load, Flink
+(parallelism {parallelism}), Redis and the readers. `make bench` measures your machine, and writes this page anew.
 
 {cores} cores ({cpu}), {memory_gib} GiB, {system}, Python {python}, Java {java}.
 
@@ -122,8 +124,9 @@ Open loop: record i is due at start + i / rate and is sent then, whatever become
 timestamp is that moment. Latency runs from there to the moment when a reader in another process has the answer, so it
 includes every wait, also the sender's own. Timestamps are whole milliseconds, rounded down. {seconds:g} s are measured
 at each rate, after {lead_seconds:g} s at the same rate that are left out; before the first rate, {warm_up_seconds:g} s
-at 2,000 events/s. Sustained: when the sending ends, less than half a second of input is on its way, and the latency of
-the last quarter is not far above that of the first.
+at {warm_up_rate:,} events/s. The transactions are of {accounts:,} simulated accounts, in {partitions} partitions.
+Sustained: when the sending ends, less than half a second of input is on its way, and the latency of the last quarter is
+not far above that of the first.
 
 Alerts are read as soon as they are written. A decision is written at once too, in a transaction; a reader of the ledger
 (read_committed) sees it after the next checkpoint, every {checkpoint_interval_seconds:g} s. Every alert is counted, and
@@ -141,8 +144,8 @@ THROUGHPUT = """
 ## Throughput beside per-event programs
 
 Each system empties the same preloaded topic into a Kafka topic, exactly once, with state and checkpoints (or commits)
-every {checkpoint_interval_seconds:g} s, in {taskmanagers} worker processes, and nothing else runs. The rate is that
-between a tenth and nine tenths of what came out.
+every {checkpoint_interval_seconds:g} s, and nothing else runs. Weir has {parallelism} slot, the others have
+{peer_slots} worker processes, one for each core. The rate is that between a tenth and nine tenths of what came out.
 
 """
 
@@ -161,7 +164,7 @@ def performance_page(results: Mapping[str, Any]) -> str:
     machine, settings, steps, drains = (results[name] for name in ("machine", "settings", "steps", "drains"))
     latency = cores = throughput = ""
     if steps:
-        latency = LATENCY.format(**settings)
+        latency = LATENCY.format(warm_up_rate=WARM_UP_RATE, **settings)
         for kind, words in KINDS.items():
             rows = []
             for step in steps:
@@ -192,7 +195,7 @@ def performance_page(results: Mapping[str, Any]) -> str:
     return PAGE.format(
         arguments=_arguments(results),
         date=results["date"],
-        taskmanagers=settings["taskmanagers"],
+        parallelism=settings["parallelism"],
         latency=latency,
         cpu_table=cores,
         throughput=throughput,

@@ -25,6 +25,7 @@ from deploy.local.submit import submit_job
 from deploy.local.topics import create_topics
 from jobs.settings import DEFAULT_MODEL
 from tests.bench.measures import BenchError, CpuMeter, Helper
+from tests.bench.openloop import job_arguments
 
 PEERS = Path(__file__).parent / "peers"
 PREFIX = "drain."
@@ -48,11 +49,14 @@ class Drain:
         After the first output; then a slow one has shown its rate.
     accounts
         Of the simulated population.
+    parallelism
+        Slots of our job; the others have all of the stack's.
     """
 
     events: int
     seconds: float
     accounts: int
+    parallelism: int
 
 
 def run_drains(
@@ -65,7 +69,7 @@ def run_drains(
     _preload(servers, drain)
     slots = stack.options.taskmanagers
     with _flink_job(
-        stack, "jobs.score_transactions", ["--parallelism", str(slots)], {"WEIR_TOPIC_PREFIX": PREFIX}
+        stack, "jobs.score_transactions", job_arguments(drain.parallelism), {"WEIR_TOPIC_PREFIX": PREFIX}
     ) as check:
         yield {"system": "weir", "work": "all of it", **_measure(stack, f"{PREFIX}decisions", drain, check, {})}
     if not with_peers:

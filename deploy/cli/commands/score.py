@@ -9,7 +9,7 @@ JOB = "jobs.score_transactions"
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--savepoint", metavar="PATH", help="Savepoint or retained checkpoint to continue from.")
-@click.option("--parallelism", type=click.IntRange(1), help="TaskManager slots to use.  [default: 2]")
+@click.option("--parallelism", type=click.IntRange(1), help="TaskManager slots to use.  [default: 1]")
 @click.option("--shards", type=click.IntRange(1), help="Entity shards; never change them for a running state.")
 @click.option("--microbatch-ms", type=click.IntRange(1), help="Milliseconds of records that are scored together.")
 @click.option("--ship-connector", is_flag=True, help="Send the Kafka connector along, for a cluster that lacks it.")

@@ -9,7 +9,7 @@ from deploy.cli.context import CommandContext, pass_context, say
 
 
 @click.command()
-@click.option("--taskmanagers", type=click.IntRange(0), help="Number of TaskManagers.  [default: the parallelism]")
+@click.option("--taskmanagers", type=click.IntRange(0), help="TaskManagers.  [default: the parallelism and a spare]")
 @click.option("--without-flink", is_flag=True, help="Start Kafka and Redis only.")
 @click.option("--transaction-partitions", type=click.IntRange(1), default=4, show_default=True, help="For a new topic.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as JSON.")
@@ -26,7 +26,7 @@ def command(
 
     settings = context.settings()
     options = StackOptions(
-        taskmanagers=settings.parallelism if taskmanagers is None else taskmanagers,
+        taskmanagers=settings.parallelism + 1 if taskmanagers is None else taskmanagers,
         with_flink=not without_flink,
         topic_prefix=settings.topic_prefix,
         partitions={"transactions": transaction_partitions},

@@ -33,7 +33,7 @@ def test_a_flag_wins_over_environment_file_and_default(settings_file: Path) -> N
     assert loaded.topic_prefix == "flag."
     assert loaded.microbatch_ms == 40
     assert loaded.shards == 6
-    assert loaded.parallelism == 2
+    assert loaded.parallelism == 1
 
 
 def test_an_earlier_file_wins_over_a_later_one(settings_file: Path, tmp_path: Path) -> None:
