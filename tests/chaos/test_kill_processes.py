@@ -2,7 +2,8 @@
 
 Invariant: whatever dies, a read_committed reader of `decisions`, `dead-letters` and `duplicates` finds every record of
 the input in exactly one of them, once; the decisions of an account lie in the order of its transactions; and every
-decision equals, field by field (but `processing`), that of an undisturbed plain loop over the same records.
+decision equals, field by field (but `processing`), that of an undisturbed plain loop over the same records. A reader of
+`alerts` finds an alert at least once for every decision that is not an approval, with the same id, and no other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from deploy.local.stack import LocalStack
+from models.scoring.explain import alert_id_of
 from schemas.records import decode_record
 from tests.recorded import Recorded, assert_same_ledger, ledger_of, plain_loop, record_stream
 from tests.scoring_job import SETTLE_SECONDS, START_SECONDS, ScoringJob, TopicLog, settled
@@ -99,7 +101,16 @@ def test_every_record_is_in_one_ledger_once_although_processes_are_killed(
         undisturbed = plain_loop(recorded, (500,), job.core_settings, reference=reference)
         reference.close()
         restarts = job.restarts()
+        alerts = job.read(job.settings.topics.alerts, committed_only=False)
+        alerts.read_to_end()
     assert_same_ledger(found["decisions"].values, ledger_of(undisturbed.decisions), found["decisions"].keys)
+    asked_for = {
+        alert_id_of(decision["transaction_id"]): decision["score"]
+        for decision in ledger_of(undisturbed.decisions).values()
+        if decision["outcome"] != "approve"
+    }
+    assert asked_for, "the stream raises no alert, so none can be lost"
+    assert asked_for == {alert["alert_id"]: alert["score"] for alert in map(decode_record, alerts.values)}
     for topic, rows in (("dead-letters", poison), ("duplicates", repeated)):
         offsets = [int(dict(m.headers())["__connect.errors.offset"]) for m in found[topic].messages]
         assert sorted(offsets) == rows
