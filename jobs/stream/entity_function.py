@@ -8,6 +8,7 @@ import numpy as np
 from pyflink.common import Row
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 
+from jobs.stream.background_threads import BackgroundThreads
 from jobs.stream.flink_state import STRIPES, FlinkStateMap
 from models.features.durable_store import DurableEntityStore
 from models.features.store_spec import StoreSpec
@@ -29,9 +30,11 @@ class EntityFunction(KeyedProcessFunction):
         """Attach the state; stores are restored with the first element of their shard."""
         self._state = FlinkStateMap(runtime_context, "entities", STRIPES)
         self._stores: dict[int, DurableEntityStore] = {}
+        self._background = BackgroundThreads()
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Apply one block of touches; answer its home shard, unless they were labels."""
+        self._background.stand_back()
         shard, home_shard, sequence, touches = value[0], value[1], value[2], value[3]
         if shard not in self._stores:
             self._stores[shard] = DurableEntityStore(self._spec, self._state)

@@ -31,7 +31,7 @@ FLUSH_SPEED = 6
 """Bytes of pages written for each byte logged meanwhile, and pages written with each block of touches at least: no
 block waits for the whole store, and a flush is over before the next is due.
 """
-REMOVALS_PER_BLOCK = 32
+REMOVALS_PER_BLOCK = 8
 
 _MANIFEST = 0
 _LOG, _PAGE = 1 << 48, 2 << 48

@@ -26,7 +26,7 @@ from tests.bench.openloop import Sweep, run_sweep
 from tests.bench.report import print_drains, print_steps, write_reports
 from tests.bench.throughput import Drain, run_drains
 
-RATES = (2_000, 5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 50_000)
+RATES = (2_000, 5_000, 10_000, 20_000, 30_000, 40_000, 50_000)
 QUICK_RATES = (2_000, 5_000, 10_000, 30_000)
 
 
