@@ -43,7 +43,7 @@ PAGE_BYTES = 8 << memory.PAGE_SHIFT
 
 _PAGE_WORDS = 1 << memory.PAGE_SHIFT
 _MEMORY_PAGE_WORDS = 512  # what the operating system gives at once, or less
-_PAGES_PER_BLOCK = 16
+_PAGES_PER_BLOCK = 8
 _GROWS_SOON = 0.4  # of a table's slots taken: it grows at 0.6
 _RESERVED_WORDS = 1 << 31  # 16 GiB of addresses, of which only what is written takes memory
 _LEAST_WORDS = 1 << 16

@@ -109,8 +109,8 @@ def _plot(results: Mapping[str, Any], file: Path) -> None:
 PAGE = """\
 # Performance
 
-Made by `make bench`{arguments} on {date}, with everything on one machine: broker, load, Flink
-(parallelism {parallelism}), Redis and the readers. `make bench` measures your machine, and writes this page anew.
+Made by `make bench`{arguments} on {date}, with everything on one machine: broker, load, Flink (parallelism
+{parallelism}), Redis and the readers. `make bench` measures your machine, and writes this page anew.
 
 {cores} cores ({cpu}), {memory_gib} GiB, {system}, Python {python}, Java {java}.
 

@@ -43,7 +43,7 @@ ENTITY_WORDS = 4  # key, track OUT or USE, track IN, newest minute << 32 | track
 PAIR_WORDS = 8  # owner, other, last position, three hints, one unused, GONE or not
 GONE = -1
 """In the last word of a slot of an old place: deleted there. Its key stays, so that others are found past it."""
-SLOTS_PER_TOUCH = 16
+SLOTS_PER_TOUCH = 4
 """Moved with each touch: a move is over long before the new place is full."""
 
 # Classes of blocks. A block holds one track.
