@@ -64,7 +64,7 @@ class HalfSpaceTrees:
     """Anomaly detector of constant time and memory.
 
     Scores are 0 until the first window is full. Then 0.5 is a place as populated as if rows were spread evenly over
-    the whole space, and 1 one where the last window had nobody. Memory: with the default settings 0.7 MB, for any
+    the whole space, and 1 one where the last window had nobody. Memory: with the default settings 0.6 MB, for any
     number of features.
 
     Parameters

@@ -67,7 +67,7 @@ class LogisticSettings:
 class LogisticRegression:
     """An online logistic regression.
 
-    Scores are worth trusting after some tens of frauds. Memory: 80 bytes a feature.
+    Scores are worth trusting after some tens of frauds. Memory: 56 bytes a feature.
 
     Parameters
     ----------
