@@ -15,7 +15,6 @@ King, Zeng: Logistic regression in rare events data, 2001, https://doi.org/10.10
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -98,9 +97,10 @@ class ReplayNetwork:
 
     def __init__(self, feature_names: tuple[str, ...], seed: int = 0, settings: NetworkSettings | None = None) -> None:
         try:
-            self._torch: Any = importlib.import_module("torch")
+            import torch  # not installed where the network only scores
         except ImportError as error:
             raise MissingLibraryError("the replay network learns with torch: install weir[train]") from error
+        self._torch: Any = torch
         self.feature_names = feature_names
         self.settings = s = settings or NetworkSettings()
         self._seed = seed
