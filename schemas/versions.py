@@ -19,7 +19,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 _FOLDER = Path(__file__).parent
 
-RECORDS = ("transaction", "label", "decision", "alert", "dead_letter", "rule", "model_update", "evidence")
+RECORDS = ("transaction", "label", "decision", "alert", "dead_letter", "rule", "model_update", "evidence", "drift")
 """Records with a schema of their own, by file name."""
 
 
