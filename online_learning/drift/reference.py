@@ -153,7 +153,7 @@ class Reference:
         )
 
     def to_bytes(self) -> bytes:
-        """Return the reference as bytes, some 300 a feature; equal references give equal bytes."""
+        """Return the reference as bytes, some 220 a feature; equal references give equal bytes."""
         fields = {
             "names": list(self.names),
             "window_ms": self.window_ms,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from online_learning.drift.adapt import AdaptationRules, adapt, still_matters
@@ -104,6 +104,7 @@ events = st.builds(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(events), st.integers(0, 50 * DAY_MS))
 def test_factors_stay_in_their_bounds_and_old_events_can_be_forgotten(found: list[DriftEvent], at_ms: int) -> None:
     adaptation = adapt(found, at_ms, LEARNERS)
