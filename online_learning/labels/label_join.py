@@ -14,6 +14,7 @@ from online_learning.labels import join_kernels as kernels
 from online_learning.labels.precedence import RANKS
 from online_learning.labels.row_log import PAGE_ROWS, RowLog, Rows
 from schemas.columns import F32, I64, U8, U64, Bool, LabelColumns, StringColumn
+from schemas.decision_reader import ScoredColumns
 from schemas.hashing import hash_strings
 
 DAY_MS = 86_400_000
@@ -39,19 +40,6 @@ class LabelJoinSettings:
     features: int  # of a decision; fixed for the state's life
     decision_lifetime_ms: int = 30 * DAY_MS  # a label of an older transaction teaches nothing
     label_lifetime_ms: int = 7 * DAY_MS  # a label whose decision did not come for so long is reported as unmatched
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredColumns:
-    """n decisions as the ledger has them."""
-
-    transaction_id: StringColumn
-    event_time_ms: I64
-    score: F32
-    features: F32  # (n, F), as scored; NaN is missing
-
-    def __len__(self) -> int:
-        return len(self.event_time_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +173,7 @@ class LabelJoin:
         rows["event_time_ms"] = labels.event_time_ms
         rows["source"] = labels.source
         rows["is_fraud"] = labels.is_fraud
-        status, decision_rows = self._enter_labels(rows)
+        status, decision_rows = self._enter_labels(rows, self._oldest_decision_ms)
         self._labels.append(rows[(status != kernels.DUPLICATE) & (status != kernels.OUTRANKED) & _is_young(status)])
         count = np.bincount(status, minlength=8).tolist()
         self.counts.labels += len(rows)
@@ -247,13 +235,13 @@ class LabelJoin:
         )  # fmt: skip
         return status, slots
 
-    def _enter_labels(self, rows: Rows) -> tuple[U8, I64]:
+    def _enter_labels(self, rows: Rows, oldest_ms: int) -> tuple[U8, I64]:
         self._make_room(len(rows))
         status, found = np.zeros(len(rows), np.uint8), np.full(len(rows), -1, np.int64)
         self._size += kernels.take_labels(
             self._table, np.ascontiguousarray(rows["hash"]), RANKS, np.ascontiguousarray(rows["source"]),
             np.ascontiguousarray(rows["is_fraud"]), np.ascontiguousarray(rows["label_time_ms"]),
-            np.ascontiguousarray(rows["event_time_ms"]), self._oldest_decision_ms, status, found,
+            np.ascontiguousarray(rows["event_time_ms"]), oldest_ms, status, found,
         )  # fmt: skip
         return status, found
 
@@ -312,7 +300,7 @@ class LabelJoin:
             if page in full:
                 self._newest[page] = int(rows["event_time_ms"].max())
         for _, rows in self._labels.blocks():
-            self._enter_labels(rows)
+            self._enter_labels(rows, -(2**63))  # they were young enough when they came
 
     def _restore_decisions(self, first: int, rows: Rows) -> None:
         young = np.flatnonzero(rows["event_time_ms"] >= self._oldest_decision_ms)

@@ -17,11 +17,11 @@ from online_learning.labels.label_join import (
     LabelJoinSettings,
     LabelStateError,
     MaturedColumns,
-    ScoredColumns,
 )
 from online_learning.labels.precedence import LOWEST_TO_HIGHEST, SOURCES
 from online_learning.labels.row_log import RowLog
 from schemas.columns import LabelColumns, StringColumn
+from schemas.decision_reader import ScoredColumns
 
 FEATURES = 3
 LIFETIME, LABEL_LIFETIME = 100, 40
@@ -138,7 +138,7 @@ def assert_identities(join: LabelJoin) -> None:
     assert min(c.waiting, c.kept) >= 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(steps, st.sampled_from([2, 5, 256]))
 def test_equals_a_dictionary_whatever_comes(plan: list[tuple[str, Any]], page_rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -1,0 +1,201 @@
+"""Decisions from raw records to the columns that learning needs: who, when, the score and the features as scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from schemas import framing
+from schemas.binary import BEYOND_END, ERROR_TEXTS, NEGATIVE_LENGTH, read_long, read_string
+from schemas.columns import F32, I64, Rejected, StringColumn
+from schemas.errors import SerializationError
+from schemas.memory import address_of, load_u32
+from schemas.records import decode_record
+from schemas.versions import current
+
+OTHER_FEATURES = 1_000
+"""Error of a decision whose features are not those expected."""
+
+_STRINGS_BETWEEN = 4  # model_name, model_version, model_sha256, rules_version
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredColumns:
+    """n decisions as the ledger has them."""
+
+    transaction_id: StringColumn
+    event_time_ms: I64
+    score: F32
+    features: F32  # (n, F), as scored; NaN is missing
+
+    def __len__(self) -> int:
+        return len(self.event_time_ms)
+
+    def take(self, rows: slice) -> ScoredColumns:
+        """Return the decisions of a slice."""
+        ids = self.transaction_id
+        return ScoredColumns(
+            StringColumn(ids.buffer, ids.offsets[rows], ids.lengths[rows]),
+            self.event_time_ms[rows],
+            self.score[rows],
+            self.features[rows],
+        )
+
+
+class DecisionReader:
+    """Reads batches of decisions of one feature set.
+
+    Records of the schema's current version are read in compiled code, those of earlier versions by fastavro.
+
+    Parameters
+    ----------
+    feature_set
+        As the decisions name it; others are refused.
+    features
+        How many it has.
+    """
+
+    def __init__(self, feature_set: str, features: int) -> None:
+        self._feature_set = feature_set
+        self._features = features
+        self._header = np.frombuffer(framing.single_object_header(current("decision")), np.uint8)
+        self._expected = np.frombuffer(feature_set.encode(), np.uint8)
+
+    def decode(self, values: list[bytes | None]) -> tuple[ScoredColumns, npt.NDArray[np.intp], list[Rejected]]:
+        """Return the decisions, the row of each in `values`, and the rejected rows."""
+        n = len(values)
+        present = [value or b"" for value in values]
+        lengths = np.fromiter(map(len, present), np.int64, n)
+        ends = np.cumsum(lengths)
+        buffer = np.frombuffer(b"".join(present) + bytes(8), np.uint8)
+        offsets, sizes = np.zeros(n, np.int64), np.full(n, -1, np.int32)
+        times, scores = np.zeros(n, np.int64), np.zeros(n, np.float32)
+        features = np.zeros((n, self._features), np.float32)
+        errors = np.zeros(n, np.int32)
+        is_other = np.zeros(n, np.bool_)
+        _read(
+            buffer, ends - lengths, ends, self._header, self._expected, offsets, sizes, times,
+            scores.view(np.uint32), features.view(np.uint32), errors, is_other,
+        )  # fmt: skip
+        ids = StringColumn(buffer, offsets, sizes)
+        if is_other.any():
+            ids = self._read_others(present, is_other, ids, times, scores, features, errors)
+        rejected = [Rejected(row, "decode", *self._reason(int(errors[row]))) for row in np.flatnonzero(errors).tolist()]
+        rows = np.flatnonzero(errors == 0)
+        return ScoredColumns(ids.take(rows), times[rows], scores[rows], features[rows]), rows, rejected
+
+    def _reason(self, error: int) -> tuple[str, str]:
+        if error == OTHER_FEATURES:
+            return "OTHER_FEATURES", f"the decision was made on another feature set than {self._feature_set}"
+        return "UNDECODABLE", ERROR_TEXTS.get(error, "the bytes are no decision of a known version")
+
+    def _read_others(
+        self,
+        present: list[bytes],
+        is_other: npt.NDArray[np.bool_],
+        ids: StringColumn,
+        times: I64,
+        scores: F32,
+        features: F32,
+        errors: npt.NDArray[np.int32],
+    ) -> StringColumn:
+        texts: list[str | None] = [ids.text_at(row) for row in range(len(ids))]
+        for row in np.flatnonzero(is_other).tolist():
+            try:
+                record = decode_record(present[row], name="decision")
+            except SerializationError:
+                errors[row] = BEYOND_END
+                continue
+            if record["feature_set"] != self._feature_set or len(record["features"]) != self._features:
+                errors[row] = OTHER_FEATURES
+                continue
+            texts[row] = record["transaction_id"]
+            times[row], scores[row] = record["event_time_ms"], record["score"]
+            features[row] = record["features"]
+        return StringColumn.from_values(texts)
+
+
+@njit(cache=True, nogil=True)
+def _read_floats(address, at, end, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with the bits of an array of floats; return (number of floats, position after or minus an error)."""
+    count = np.int64(0)
+    while True:
+        items, at = read_long(address, at, end)
+        if at < 0 or items == 0:
+            return count, at
+        if items < 0:
+            size, at = read_long(address, at, end)
+            if at < 0:
+                return count, at
+            if size < 0 or items == np.iinfo(np.int64).min:
+                return count, np.int64(-NEGATIVE_LENGTH)
+            items = -items
+        if items > (end - at) // 4:
+            return count, np.int64(-BEYOND_END)
+        for _ in range(items):
+            if count < len(out):
+                out[count] = np.uint32(load_u32(address, at))
+            count += 1
+            at += 4
+
+
+@njit(cache=True, nogil=True)
+def _read(buffer, starts, ends, header, expected, offsets, sizes, times, scores, features, errors, is_other):  # type: ignore[no-untyped-def]
+    """Read each record up to its features; what follows them is not looked at."""
+    address = address_of(buffer)
+    for i in range(len(starts)):
+        at, end = starts[i], ends[i]
+        if end - at < len(header):
+            errors[i] = BEYOND_END
+            continue
+        for k in range(len(header)):
+            if buffer[at + k] != header[k]:
+                is_other[i] = True
+                break
+        if is_other[i]:
+            continue
+        at += len(header)
+        id_start, id_length, at = read_string(address, at, end)
+        for _ in range(2):  # account_id, counterparty_id
+            if at >= 0:
+                _, _, at = read_string(address, at, end)
+        time = np.int64(0)
+        if at >= 0:
+            time, at = read_long(address, at, end)
+        if at >= 0:
+            _, at = read_long(address, at, end)  # amount_minor
+        if at >= 0:
+            _, _, at = read_string(address, at, end)  # currency
+        for _ in range(4):  # source_partition, source_offset, source_time_ms, outcome
+            if at >= 0:
+                _, at = read_long(address, at, end)
+        if at >= 0 and end - at < 8:
+            at = np.int64(-BEYOND_END)
+        if at >= 0:
+            scores[i] = np.uint32(load_u32(address, at))
+            at += 8  # score, typology_score
+            _, at = read_long(address, at, end)  # schema_version
+        for _ in range(_STRINGS_BETWEEN):
+            if at >= 0:
+                _, _, at = read_string(address, at, end)
+        set_start, set_length = np.int64(0), np.int64(0)
+        if at >= 0:
+            set_start, set_length, at = read_string(address, at, end)
+        count = np.int64(0)
+        if at >= 0:
+            count, at = _read_floats(address, at, end, features[i])
+        if at < 0:
+            errors[i] = -at
+            continue
+        is_expected = set_length == len(expected) and count == features.shape[1]
+        for k in range(len(expected) if is_expected else 0):
+            if buffer[set_start + k] != expected[k]:
+                is_expected = False
+                break
+        if not is_expected:
+            errors[i] = OTHER_FEATURES
+            continue
+        offsets[i], sizes[i], times[i] = id_start, id_length, time

@@ -1,0 +1,57 @@
+"""Decisions read as columns, with fastavro as the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.features.catalogue import FEATURE_NAMES, FEATURE_SET
+from schemas.decision_reader import DecisionReader
+from schemas.errors import SerializationError
+from schemas.records import decode_record
+from tests.ledger import a_ledger
+
+DECISIONS = [sent.value for sent in a_ledger(200, seed=3) if sent.topic == 0]
+READER = DecisionReader(FEATURE_SET, len(FEATURE_NAMES))
+
+
+def test_columns_are_what_fastavro_reads() -> None:
+    scored, rows, rejected = READER.decode([*DECISIONS])
+    assert not rejected
+    assert rows.tolist() == list(range(len(DECISIONS)))
+    for i, value in enumerate(DECISIONS):
+        record = decode_record(value, name="decision")
+        assert scored.transaction_id.text_at(i) == record["transaction_id"]
+        assert int(scored.event_time_ms[i]) == record["event_time_ms"]
+        assert scored.score[i] == np.float32(record["score"])
+        np.testing.assert_array_equal(scored.features[i], np.array(record["features"], np.float32))
+
+
+def test_another_feature_set_is_refused_and_its_neighbours_are_not() -> None:
+    for reader in (DecisionReader("other", len(FEATURE_NAMES)), DecisionReader(FEATURE_SET, len(FEATURE_NAMES) + 1)):
+        scored, _, rejected = reader.decode([DECISIONS[0]])
+        assert len(scored) == 0
+        assert [r.error for r in rejected] == ["OTHER_FEATURES"]
+    scored, rows, rejected = READER.decode([DECISIONS[0], b"junk", None, DECISIONS[1]])
+    assert rows.tolist() == [0, 3]
+    assert [(r.row, r.error) for r in rejected] == [(1, "UNDECODABLE"), (2, "UNDECODABLE")]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(DECISIONS) - 1), st.integers(0, 10_000), st.binary(max_size=12), st.integers(0, 10_000))
+def test_no_bytes_break_it(row: int, at: int, change: bytes, length: int) -> None:
+    """Damaged records are refused, or read as fastavro reads them."""
+    value = DECISIONS[row]
+    at %= len(value)
+    damaged = (value[:at] + change + value[at + len(change) :])[: length % (len(value) + 1)]
+    scored, rows, rejected = READER.decode([DECISIONS[0], damaged, DECISIONS[1]])
+    assert {0, 2} <= set(rows.tolist())
+    assert len(rows) + len(rejected) == 3
+    try:
+        record = decode_record(damaged, name="decision")
+    except SerializationError:
+        return
+    if record["feature_set"] == FEATURE_SET and len(record["features"]) == len(FEATURE_NAMES):
+        assert scored.transaction_id.text_at(1) == record["transaction_id"]
+        assert int(scored.event_time_ms[1]) == record["event_time_ms"]
