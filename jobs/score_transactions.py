@@ -165,7 +165,7 @@ def submit(settings: Settings) -> None:
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)
     initial_control, control_offset = read_control(settings)
-    tables.create_source(sql, settings)
+    tables.create_source(sql, settings, (settings.topics.transactions, settings.topics.labels))
     tables.create_control_source(sql, settings, control_offset)
     keys = shard_keys(get_gateway().jvm, settings.shards)
     batches = tables.micro_batches(sql, settings, keys)

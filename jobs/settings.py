@@ -44,6 +44,7 @@ class Topics:
     dead_letters: str
     duplicates: str
     control: str
+    model_updates: str
 
 
 class Settings(BaseSettings):
@@ -144,13 +145,40 @@ class Settings(BaseSettings):
         86_400, ge=0, description="How far an event time may lie after the record's Kafka time."
     )
 
+    # -- the learner job
+    learner: str = Field("logistic-regression", description="Learner that follows the labels.")
+    decision_lifetime_days: float = Field(
+        30.0, gt=0, description="How long a decision waits for its label, in event time."
+    )
+    label_lifetime_days: float = Field(
+        7.0, gt=0, description="How long a label waits for its decision, in event time, before it counts as unmatched."
+    )
+    publish_interval_seconds: float = Field(
+        1.0, ge=0.1, description="At most so often the learner's parameters are published."
+    )
+    idle_seconds: float = Field(
+        5.0,
+        ge=0,
+        description="Learning goes on without a partition that was silent for so long; 0 waits for it for ever, and "
+        "what is learned then never depends on the order of arrival.",
+    )
+
     # -- the process
     log_level: LogLevel = Field("INFO", description="Least severe message that is logged.")
 
     @property
     def topics(self) -> Topics:
         """Full names of the topics."""
-        names = ("transactions", "labels", "decisions", "alerts", "dead-letters", "duplicates", "control")
+        names = (
+            "transactions",
+            "labels",
+            "decisions",
+            "alerts",
+            "dead-letters",
+            "duplicates",
+            "control",
+            "model-updates",
+        )
         return Topics(*(self.topic_prefix + name for name in names))
 
     @classmethod

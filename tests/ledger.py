@@ -29,7 +29,7 @@ class Sent:
     value: bytes
 
 
-def a_ledger(transactions: int, seed: int) -> list[Sent]:
+def a_ledger(transactions: int, seed: int, start_ms: int = START_MS) -> list[Sent]:
     """Return decisions and labels in the order of their timestamps, and records that only close the partitions.
 
     One transaction in twenty is a fraud, which the first features tell; one label in ten is contradicted later by an
@@ -40,7 +40,7 @@ def a_ledger(transactions: int, seed: int) -> list[Sent]:
     sent: list[Sent] = []
     made: list[tuple[list[str], np.ndarray]] = []  # type: ignore[type-arg]
     for group in range(groups + DELAY_GROUPS):
-        now = START_MS + 2_000 * group
+        now = start_ms + 2_000 * group
         if group < groups:
             is_fraud = rng.random(GROUP) < 0.05
             X = rng.normal(size=(GROUP, len(FEATURE_NAMES))).astype(np.float32)
@@ -67,7 +67,7 @@ def a_ledger(transactions: int, seed: int) -> list[Sent]:
                 np.full(int(is_wrong.sum()), SOURCES.index("analyst"), np.uint8),
             )  # fmt: skip
     early = [f"L{seed}-early-{i}" for i in range(20)]
-    now = START_MS + 2_000 * (groups + DELAY_GROUPS)
+    now = start_ms + 2_000 * (groups + DELAY_GROUPS)
     sent += _labels(early, now, np.arange(20) % 3 == 0, np.full(20, SOURCES.index("sar"), np.uint8))
     X = rng.normal(size=(20, len(FEATURE_NAMES))).astype(np.float32)
     sent += [

@@ -39,13 +39,18 @@ class ScoringJob:
     name
         Of the test: prefix of topics and ids.
     partitions
-        Of the transactions' topic.
+        Of the transactions' topic, or of topics by name.
+    module
+        Of the job.
     settings
         Of the job, where they differ from those below.
     """
 
-    def __init__(self, stack: LocalStack, name: str, partitions: int = 1, **settings: Any) -> None:
+    def __init__(
+        self, stack: LocalStack, name: str, partitions: int | dict[str, int] = 1, module: str = JOB, **settings: Any
+    ) -> None:
         self.stack = stack
+        self._module = module
         unique = re.sub(r"[^A-Za-z0-9]+", "-", name)[:60] + "-" + uuid.uuid4().hex[:6]
         defaults = {
             "bootstrap_servers": stack.bootstrap_servers,
@@ -63,7 +68,8 @@ class ScoringJob:
         }
         self.settings = Settings.load(environment={}, files=(), **{**defaults, **settings})
         self._properties = {"bootstrap.servers": stack.bootstrap_servers}
-        create_topics(self._properties, self.settings.topic_prefix, {"transactions": partitions})
+        counts = {"transactions": partitions} if isinstance(partitions, int) else partitions
+        create_topics(self._properties, self.settings.topic_prefix, counts)
         self._producer = Producer(
             {
                 **self._properties,
@@ -80,7 +86,7 @@ class ScoringJob:
 
     def __enter__(self) -> Self:
         environment = self.settings.as_environment()
-        self.id = self.stack.submit(JOB, environment=environment, wait_seconds=START_SECONDS)
+        self.id = self.stack.submit(self._module, environment=environment, wait_seconds=START_SECONDS)
         return self
 
     def __exit__(
@@ -122,6 +128,11 @@ class ScoringJob:
         for key, value in records:
             self._producer.produce(topic, value, key, 0, on_delivery=self._note)
         self.flush()
+
+    def produce(self, topic: str, partition: int, timestamp_ms: int, value: bytes) -> None:
+        """Send one record; do not wait for the broker."""
+        self._producer.produce(topic, value, None, partition, timestamp=timestamp_ms, on_delivery=self._note)
+        self._producer.poll(0)
 
     def flush(self) -> None:
         """Wait until everything sent has arrived."""

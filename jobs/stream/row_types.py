@@ -49,6 +49,11 @@ def results() -> TypeInformation:
     return Types.ROW([blobs(), blobs(), blobs(), blobs()])
 
 
+def pairs() -> TypeInformation:
+    """Records for a topic: keys and values."""
+    return Types.ROW([blobs(), blobs()])
+
+
 def control_record() -> TypeInformation:
     """One record of the control topic: key, value (empty: removed), offset."""
     return Types.ROW([blob(), blob(), Types.LONG()])

@@ -40,11 +40,14 @@ def _client_options(settings: Settings) -> dict[str, str]:
     return {f"properties.{name}": value for name, value in flink_kafka_properties(settings).items()}
 
 
-def create_source(tables: StreamTableEnvironment, settings: Settings) -> None:
-    """Create the table `records`: transactions and labels as raw bytes, with where and when they were produced."""
+def create_source(
+    tables: StreamTableEnvironment, settings: Settings, topics: tuple[str, ...], *, committed_only: bool = False
+) -> None:
+    """Create the table `records`: the topics' raw bytes, with where and when they were produced."""
     options = {
         "connector": "kafka",
-        "topic": f"{settings.topics.transactions};{settings.topics.labels}",
+        "topic": ";".join(topics),
+        "properties.isolation.level": "read_committed" if committed_only else "read_uncommitted",
         "properties.group.id": settings.group_id,
         "properties.fetch.max.bytes": str(FETCH_BYTES),
         "properties.max.partition.fetch.bytes": str(FETCH_PARTITION_BYTES),
@@ -165,11 +168,11 @@ def create_sink(
     tables.execute_sql(f"CREATE TEMPORARY TABLE {name} ({columns}) WITH ({_with(options)})")
 
 
-def create_results_view(tables: StreamTableEnvironment, name: str, results: DataStream) -> None:
-    """Create a view of the decision stage's rows."""
+def create_results_view(tables: StreamTableEnvironment, name: str, results: DataStream, columns: int = 4) -> None:
+    """Create a view of rows of arrays of bytes: the decision stage's by default."""
     array = DataTypes.ARRAY(DataTypes.BYTES())
     schema = Schema.new_builder()
-    for i in range(4):
+    for i in range(columns):
         schema = schema.column(f"f{i}", array)
     tables.create_temporary_view(name, tables.from_data_stream(results, schema.build()))
 

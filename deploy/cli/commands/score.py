@@ -5,6 +5,7 @@ import click
 from deploy.cli.context import CommandContext, fail, pass_context, say
 
 JOB = "jobs.score_transactions"
+JOB_NAME = "score-transactions"
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -39,7 +40,7 @@ def command(
     settings = context.settings(parallelism=parallelism, shards=shards, microbatch_ms=microbatch_ms)
     say("settings: " + "  ".join(f"{name}={value}" for name, value in settings.masked().items() if value is not None))
     rest = FlinkRest(settings.flink_rest_url)
-    running = rest.running_jobs()
+    running = rest.running_jobs(JOB_NAME)
     if running and not again:
         names = ", ".join(f"{job['name']} ({job['jid']})" for job in running)
         fail(f"a job runs already: {names}; two of them would score every transaction twice. Use --again to insist.")

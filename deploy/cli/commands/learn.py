@@ -1,0 +1,56 @@
+"""``weir learn``: submit the learner job to Flink."""
+
+import click
+
+from deploy.cli.context import CommandContext, fail, pass_context, say
+
+JOB = "jobs.update_learners"
+JOB_NAME = "update-learners"
+
+
+@click.command()
+@click.option("--learner", metavar="NAME", help="Learner that follows the labels.  [default: logistic-regression]")
+@click.option("--idle-seconds", type=click.FloatRange(0), help="Go on without a silent partition; 0 waits for ever.")
+@click.option("--savepoint", metavar="PATH", help="Savepoint or retained checkpoint to continue from.")
+@click.option("--ship-connector", is_flag=True, help="Send the Kafka connector along, for a cluster that lacks it.")
+@click.option("--wait-seconds", type=click.FloatRange(0), default=180.0, show_default=True, help="Until it runs.")
+@pass_context
+def command(
+    context: CommandContext,
+    learner: str | None,
+    idle_seconds: float | None,
+    savepoint: str | None,
+    ship_connector: bool,
+    wait_seconds: float,
+) -> None:
+    """Submit the learner job, wait until it runs, and print its id.
+
+    It learns from the topics decisions and labels, and writes the learner's parameters to model-updates. It needs a
+    TaskManager slot of its own beside the scoring job.
+    """
+    from deploy.local.jars import fetch_jars
+    from deploy.local.stack import LocalStack
+    from deploy.local.submit import FlinkRest, submit_job
+
+    settings = context.settings(learner=learner, idle_seconds=idle_seconds)
+    rest = FlinkRest(settings.flink_rest_url)
+    if rest.running_jobs(JOB_NAME):
+        fail("a learner job runs already: two of them would publish over each other. Cancel it first.")
+    stack = LocalStack(settings.home_dir)
+    is_ours = stack.status()["flink_rest_url"] == settings.flink_rest_url
+    job_id = submit_job(
+        settings.flink_rest_url,
+        JOB,
+        (),
+        jars=fetch_jars(stack.jars_folder, say),
+        work_folder=settings.home_dir / "logs",
+        options=stack.flink.job_options() if is_ours else None,
+        savepoint=savepoint,
+        ship_connector=ship_connector,
+        environment=settings.as_environment(),
+    )
+    say(f"submitted {job_id}")
+    if wait_seconds:
+        rest.wait_until_running(job_id, wait_seconds)
+        say("it runs")
+    click.echo(job_id)

@@ -1,0 +1,95 @@
+"""The learning stage in Flink: records of decisions and labels in, parameters out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from pyflink.common import Row
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+
+from jobs.stream.flink_state import STRIPES, FlinkStateMap
+from online_learning.learning_stage import DECISIONS, LABELS, LearningSettings, LearningStage
+from schemas.registry import RegistrySchemas
+
+TICK_MS = 500
+"""Between looks at whether to publish, or to go on without a silent partition."""
+
+
+class LearningFunction(KeyedProcessFunction):
+    """Hosts the one LearningStage.
+
+    State: decisions that wait for labels and labels that wait for decisions, within their lifetimes; records that wait
+    for their turn; the learner. One shard: what is learned depends on the order of all labels.
+    """
+
+    def __init__(
+        self,
+        settings: LearningSettings,
+        decisions_topic: str,
+        registry_url: str | None,
+        publish_interval_seconds: float,
+        idle_ms: int,
+    ) -> None:
+        self._settings = settings
+        self._decisions_topic = decisions_topic
+        self._registry_url = registry_url
+        self._publish_interval_seconds = publish_interval_seconds
+        self._idle_ms = idle_ms
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Attach the state; the stage is restored with the first element or timer."""
+        self._state = FlinkStateMap(runtime_context, "learning", STRIPES)
+        self._registry = RegistrySchemas(self._registry_url) if self._registry_url else None
+        self._stage: LearningStage | None = None
+        self._published = 0  # labels seen by the parameters published last
+        self._published_at = 0.0
+        self._has_timer = False
+        metrics = runtime_context.get_metrics_group()
+        self._records = metrics.counter("weir_learning_records_total")
+        self._labels = metrics.counter("weir_labels_learned_total")
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        """Take in one micro-batch of one topic."""
+        stage = self._restored()
+        before = stage.learner.labels_seen
+        stage.take(
+            DECISIONS if value[1] == self._decisions_topic else LABELS,
+            np.array(value[4], np.int32),
+            np.array(value[5], np.int64),
+            np.array(value[6], np.int64),
+            list(value[2]),
+        )
+        self._records.inc(len(value[2]))
+        self._labels.inc(stage.learner.labels_seen - before)
+        yield from self._publish(stage)
+        self._set_timer(ctx)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
+        """Publish what is due; go on without partitions that are silent."""
+        self._has_timer = False
+        stage = self._restored()
+        if self._idle_ms:
+            stage.skip_idle(time.time_ns() // 1_000_000, self._idle_ms)
+        yield from self._publish(stage)
+        self._set_timer(ctx)
+
+    def _restored(self) -> LearningStage:
+        if self._stage is None:
+            self._stage = LearningStage(self._settings, self._state, self._registry)
+        return self._stage
+
+    def _publish(self, stage: LearningStage) -> Iterator[Row]:
+        now = time.monotonic()
+        seen = stage.learner.labels_seen
+        if seen == self._published or now - self._published_at < self._publish_interval_seconds:
+            return
+        self._published, self._published_at = seen, now
+        yield Row([f"learner/{stage.learner.name}".encode()], [stage.publication()])
+
+    def _set_timer(self, ctx: Any) -> None:
+        if not self._has_timer:
+            ctx.timer_service().register_processing_time_timer(time.time_ns() // 1_000_000 + TICK_MS)
+            self._has_timer = True
