@@ -61,3 +61,63 @@ class Learning:
     def learn_many(self, X: F32, y: Bool, weight: F32 | None = None) -> None:
         """Let it learn."""
         self.learner.learn_many(X, y, weight)
+
+
+class RowDetector(Protocol):
+    """The part of an anomaly detector that an evaluation needs; see `online_learning.learners.contract`."""
+
+    def score_many(self, X: F32) -> F32:
+        """Return (n,) scores in [0, 1]."""
+
+    def learn_many(self, X: F32) -> None:
+        """Learn rows without labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detecting:
+    """An anomaly detector; it learns rows when their labels come, and does not look at those."""
+
+    detector: RowDetector
+
+    def score_many(self, X: F32) -> Scores:
+        """Return the detector's scores."""
+        return self.detector.score_many(X)
+
+    def learn_many(self, X: F32, y: Bool, weight: F32 | None = None) -> None:
+        """Let it learn the rows."""
+        self.detector.learn_many(X)
+
+
+@dataclass(slots=True)
+class Clocked:
+    """A contestant whose seconds are counted.
+
+    Parameters
+    ----------
+    contestant
+        Scores and learns.
+    clock
+        Seconds since some moment: of the wall, or of the processor.
+    """
+
+    contestant: Contestant
+    clock: Callable[[], float]
+    scoring_seconds: float = 0.0
+    learning_seconds: float = 0.0
+    rows_scored: int = 0
+    labels_learned: int = 0
+
+    def score_many(self, X: F32) -> Scores:
+        """Return the contestant's scores."""
+        begun = self.clock()
+        scores = self.contestant.score_many(X)
+        self.scoring_seconds += self.clock() - begun
+        self.rows_scored += len(X)
+        return scores
+
+    def learn_many(self, X: F32, y: Bool, weight: F32 | None = None) -> None:
+        """Let the contestant learn."""
+        begun = self.clock()
+        self.contestant.learn_many(X, y, weight)
+        self.learning_seconds += self.clock() - begun
+        self.labels_learned += len(X)

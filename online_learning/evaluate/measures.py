@@ -16,7 +16,8 @@ WEEK_DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """One scorer on some transactions. NaN where a measure needs frauds, or legitimate ones, and there are none.
+    """One scorer on some transactions. NaN where a measure needs frauds, legitimate ones or accounts, and there
+    are none.
 
     Attributes
     ----------
@@ -46,7 +47,7 @@ class Judged:
     """Scored transactions whose truth is known; every array of length n."""
 
     is_fraud: Bool
-    account: I64  # any number that tells accounts apart
+    account: I64 | None  # any number that tells accounts apart; None where a table knows no accounts
     event_time_ms: I64
     pattern: tuple[str, ...] | None = None  # pattern of each; None where the file names none
 
@@ -70,7 +71,7 @@ def measure(judged: Judged, score: F64, rows: Bool | None = None) -> Measures:
         average_precision=average_precision(fraud, s) if frauds else math.nan,
         card_precision=(
             card_precision_at(fraud, s, judged.account[chosen], judged.event_time_ms[chosen] // DAY_MS)
-            if frauds
+            if frauds and judged.account is not None
             else math.nan
         ),
         brier=float(np.mean((s - fraud) ** 2)) if len(s) else math.nan,
