@@ -5,6 +5,7 @@ PYTHON   ?= python3.11
 DURATION ?=
 TESTS    ?= tests
 ARGS     ?=
+FILE     ?=
 
 BIN   := .venv/bin
 WEIR  := $(BIN)/weir
@@ -12,11 +13,12 @@ RUN   := $(BIN)/python
 TABLE := docs/operating.md
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jars test lint demo up down status bench accuracy models docs clean tools-python tools-java
+.PHONY: help setup jars test lint demo up down status bench accuracy accuracy-online \
+  evaluate evaluate-creditcard evaluate-handbook models docs clean tools-python tools-java
 
 help:  ## Show this list.
 	@echo "make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
 setup: .venv/made-test  ## Make .venv with everything but the training packages (once; then it takes no time).
 
@@ -43,11 +45,30 @@ down: setup  ## Stop them.
 status: setup  ## Show what runs, where, and how far behind it is.
 	$(WEIR) status $(ARGS)
 
+chaos-learning: setup jars  ## Kill the learner job 10 times over 200,000 transactions; its weights must not show it.
+	WEIR_TEST_LEARNER_LABELS=200000 WEIR_TEST_LEARNER_KILLS=10 $(RUN) -m pytest tests/chaos/test_kill_learner.py $(ARGS)
+
 bench: setup jars .venv/made-bench  ## Measure throughput and latency, beside a per-event job and quix-streams.
 	$(RUN) -m tests.bench $(ARGS)
 
 accuracy: setup .venv/made-train  ## Compare with XGBoost on the Fraud Detection Handbook's weeks, by its protocol.
 	$(RUN) -m models.training.handbook $(ARGS)
+
+accuracy-online: setup .venv/made-train  ## Compare learning label by label with retraining in full, on the same weeks.
+	$(RUN) -m tests.bench.online_handbook $(ARGS)
+
+evaluate: setup .venv/made-train  ## Evaluate learners on FILE=transactions.parquet, labels late: ARGS='--delay 7d --out DIR'.
+	$(WEIR) evaluate $(if $(FILE),$(FILE),$(error name the file: make evaluate FILE=transactions.parquet)) $(ARGS)
+
+evaluate-creditcard: setup .venv/made-train  ## Evaluate them on ULB's FILE=creditcard.csv, predict then learn, beside River.
+	$(WEIR) evaluate $(if $(FILE),$(FILE),$(error name the file: make evaluate-creditcard FILE=creditcard.csv)) \
+	  --label-column Class --throughput $(ARGS)
+
+evaluate-handbook: setup .venv/made-train  ## Evaluate them on the Handbook's transactions, labels 7 days late.
+	$(WEIR) evaluate $(or $(WEIR_HANDBOOK_DIR),../shared/data)/handbook_transactions.parquet \
+	  --map TRANSACTION_ID=transaction_id --map TX_DATETIME=event_time --map CUSTOMER_ID=account_id \
+	  --map TERMINAL_ID=counterparty_id --map TX_AMOUNT=amount --default currency=EUR --default channel=card_present \
+	  --fraud-column TX_FRAUD --delay 7d --block-seconds 600 $(ARGS)
 
 models: setup .venv/made-train  ## Train, export and check the shipped models anew.
 	$(RUN) -m models.training $(ARGS)

@@ -25,17 +25,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from confluent_kafka.admin import AdminClient
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
-from jobs.settings import Settings, SettingsError, kafka_properties
+from jobs.settings import Settings, SettingsError
 from jobs.stream import row_types, tables
 from jobs.stream.keyed import by_key
 from jobs.stream.learning_function import LearningFunction
 from jobs.stream.shard_keys import shard_keys
+from jobs.stream.topic_partitions import partitions_of
 from models.features.catalogue import FEATURE_NAMES, FEATURE_SET
 from online_learning.labels.label_join import DAY_MS
 from online_learning.learners.registry import ALL_LEARNERS
@@ -43,7 +43,6 @@ from online_learning.learning_stage import LearningSettings
 
 JOB_NAME = "update-learners"
 MICROBATCH_MS = 100
-METADATA_SECONDS = 30.0
 
 
 def learning_settings(settings: Settings, partitions: dict[str, int]) -> LearningSettings:
@@ -67,21 +66,6 @@ def learning_settings(settings: Settings, partitions: dict[str, int]) -> Learnin
         max_record_bytes=settings.max_record_bytes,
         max_future_ms=settings.max_future_seconds * 1000,
     )
-
-
-def partitions_of(settings: Settings, topics: Sequence[str]) -> dict[str, int]:
-    """Return how many partitions each topic has.
-
-    Raises
-    ------
-    SettingsError
-        If a topic does not exist.
-    """
-    found = AdminClient(kafka_properties(settings)).list_topics(timeout=METADATA_SECONDS).topics
-    missing = [topic for topic in topics if topic not in found or not found[topic].partitions]
-    if missing:
-        raise SettingsError(f"there is no topic {', '.join(missing)}: make it first, `weir up` does")
-    return {topic: len(found[topic].partitions) for topic in topics}
 
 
 def submit(settings: Settings) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from online_learning.evaluate.measures import Judged, by_week, calibration
-from online_learning.evaluate.report import day_of
 from schemas.columns import F64, Bool
 
 FORMATS = ("png", "svg")
@@ -73,7 +73,8 @@ def write_plots(judged: Judged, scores: Mapping[str, F64], folder: Path, by_week
 
 def _weeks(axes: Any, contestant: str, judged: Judged, score: F64) -> None:
     weeks = by_week(judged, score)
-    axes.plot([day_of(start) for start in weeks], [m.average_precision for m in weeks.values()], "o-", label=contestant)
+    days = [datetime.fromtimestamp(start / 1_000, UTC) for start in weeks]
+    axes.plot(days, [found.average_precision for found in weeks.values()], "o-", label=contestant)
     axes.set(title="Average precision by week", xlabel="week from", ylabel="average precision", ylim=(0, 1))
     axes.tick_params(axis="x", rotation=45)
 
