@@ -7,6 +7,7 @@ chance), no sub-query, no clock, nothing that can fail on some rows' values, not
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -22,6 +23,7 @@ _OPERATORS = frozenset(
      "LogicalAnd", "LogicalOr", "EqValidity", "NotEqValidity"}
 )  # fmt: skip
 _SQL_BINARY = frozenset({"Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq", "Add", "Sub", "Plus", "Minus", "Mul", "Div"})
+_COMPARISONS = frozenset({"Lt", "LtEq", "Gt", "GtEq"})
 _FUNCTIONS = frozenset({"Abs", "Sign", "Floor", "Ceil", "Coalesce", "MaxHorizontal", "MinHorizontal"})
 _BOOLEAN_FUNCTIONS = frozenset({"IsNull", "IsNotNull", "Not"})
 _STRING_FUNCTIONS = frozenset({"StartsWith", "EndsWith", "Contains", "Lowercase", "Uppercase", "LenChars"})
@@ -81,7 +83,42 @@ def parse_expression(text: str, dtypes: dict[str, type[pl.DataType]]) -> tuple[p
     if not columns:
         raise RuleError("the expression reads no column, so it says the same of every transaction")
     _check_type(expression, {name: dtypes[name] for name in columns})
-    return expression, columns
+    return _with_one_kind_of_comparison(tree, expression), columns
+
+
+def _with_one_kind_of_comparison(tree: Any, expression: pl.Expr) -> pl.Expr:
+    """Let BETWEEN compare with a fraction as >= and <= do, in the column's own type.
+
+    Polars widens the column to 64 bits for the comparisons that it makes of BETWEEN, and not for those written out:
+    then `x BETWEEN 1.05 AND 2` would not hold for a 32-bit 1.05, where `x >= 1.05` does. Changes `tree`.
+    """
+    is_changed = False
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, list):
+            pending += node
+        elif isinstance(node, dict):
+            match node:
+                case {"BinaryExpr": {"op": operator, "left": left, "right": right}}:
+                    if operator in _COMPARISONS and _is_fraction(right):
+                        node.clear()
+                        node["Function"] = {"input": [left, right], "function": {"Sql": {"Binary": operator}}}
+                        is_changed = True
+            pending += node.values()
+    if not is_changed:
+        return expression
+    try:
+        return pl.Expr.deserialize(io.BytesIO(json.dumps(tree).encode()), format="json")
+    except RecursionError:
+        raise RuleError("the expression is nested too deeply; split the rule") from None
+
+
+def _is_fraction(node: Any) -> bool:
+    match node:
+        case {"Literal": {"Scalar": {"Decimal": _}}}:
+            return True
+    return False
 
 
 def _check_tree(tree: Any) -> tuple[str, ...]:

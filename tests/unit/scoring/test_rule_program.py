@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from models.scoring.decider import default_rule_set
 from models.scoring.rule_columns import RuleColumns
 from models.scoring.rule_program import MAX_DEPTH, RuleProgram, compile_rule
+from models.scoring.rule_syntax import parse_expression
 from models.scoring.rules import Rule, RuleSet
 from schemas.columns import CHANNELS, F32, U8
 from tests.builders import a_transaction, transaction_columns
@@ -68,7 +69,9 @@ def program_of(text: str) -> RuleProgram | None:
 def polars_says(text: str, X: F32, channel: U8) -> list[bool]:
     frame = pl.DataFrame({name: pl.Series(X[:, place], nan_to_null=True) for name, place in PLACES.items()})
     frame = frame.with_columns(channel=pl.Series([CHANNELS[code] for code in channel], dtype=pl.String))
-    return frame.select(pl.sql_expr(text).fill_null(False).alias("answer"))["answer"].to_list()
+    dtypes: dict[str, type[pl.DataType]] = {**dict.fromkeys(NAMES, pl.Float32), "channel": pl.String}
+    expression, _ = parse_expression(text, dtypes)
+    return frame.select(expression.fill_null(False).alias("answer"))["answer"].to_list()
 
 
 @settings(max_examples=400, deadline=None)
@@ -83,6 +86,15 @@ def test_the_program_says_what_polars_says(text: str, rows: list[tuple[float, ..
     hits, is_beyond = program.run(X, channel)
     if not is_beyond[0]:
         assert hits[:, 0].tolist() == polars_says(text, X, channel), text
+
+
+@pytest.mark.parametrize("text", ["amount BETWEEN 1.05 AND 2.5", "amount >= 1.05 AND amount <= 2.5"])
+def test_between_holds_at_its_bounds_as_comparisons_do(text: str) -> None:
+    X = np.array([[1.05, 0, 0], [2.5, 0, 0], [1.0499, 0, 0], [2.5001, 0, 0]], np.float32)
+    channel = np.zeros(len(X), np.uint8)
+    program = program_of(text)
+    assert program is not None
+    assert polars_says(text, X, channel) == program.run(X, channel)[0][:, 0].tolist() == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
