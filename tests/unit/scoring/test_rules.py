@@ -57,6 +57,15 @@ def test_a_missing_value_is_no_hit_whichever_way_it_is_compared() -> None:
     assert hits_of(rules, [[np.nan, 0, 0]]) == [[False, False]]
 
 
+def test_a_constant_in_the_place_of_nulls_answers_for_every_transaction() -> None:
+    """Of a column of nulls alone, COALESCE leaves its constant: one answer for a whole batch."""
+    constant = a_rule(rule_id="constant", expression="5 < COALESCE(amount, 9)")
+    beside = a_rule(rule_id="text", expression="currency = 'EUR' OR currency <> 'EUR'")
+    missing = [[np.nan, 0, 0]] * 3
+    assert hits_of([constant], missing) == [[True]] * 3
+    assert hits_of([constant, beside], missing) == [[True, True]] * 3
+
+
 def test_a_rule_can_ask_for_missing_values() -> None:
     assert hits_of([a_rule(expression="mean_1d IS NULL")], [[1, 1, np.nan], [1, 1, 2]]) == [[True], [False]]
 
