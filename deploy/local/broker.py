@@ -147,8 +147,7 @@ class Broker:
                 "kafka.tools.StorageTool",
                 "format",
                 "--standalone",
-                "-t",
-                cluster_id,
+                f"--cluster-id={cluster_id}",  # in one word: an id that begins with a dash looks like an option
                 "-c",
                 str(properties),
             ],

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import redis
@@ -142,3 +143,13 @@ def test_down_leaves_no_process_and_up_again_keeps_the_records(tmp_path: Path) -
     finally:
         stack.down(delete_data=True)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_cluster_id_may_begin_with_a_dash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One id in 64 does: the broker's folder must be formatted with it all the same."""
+    monkeypatch.setattr("deploy.local.broker.uuid.uuid4", lambda: UUID(bytes=b"\xf8" + bytes(15)))
+    alone = LocalStack(tmp_path, StackOptions(with_flink=False, with_redis=False))
+    try:
+        alone.up()
+    finally:
+        alone.down(delete_data=True)
