@@ -154,8 +154,15 @@ class ScoringJob:
 
     def restarts(self) -> int:
         """How often the job has started over."""
-        metric = self.stack.rest.get(f"/jobs/{self.id}/metrics?get=numRestarts")
-        return int(float(metric[0]["value"]))
+        found: list[dict[str, str]] = []
+
+        def is_there() -> bool:
+            # The JobManager gathers metrics when it is asked, and answers with what the last time brought.
+            found[:] = self.stack.rest.get(f"/jobs/{self.id}/metrics?get=numRestarts")
+            return bool(found)
+
+        wait_until(is_there, SETTLE_SECONDS, "the number of restarts known")
+        return int(float(found[0]["value"]))
 
     def _completed(self) -> int:
         return int(self.stack.rest.checkpoints(self.id)["counts"]["completed"])
