@@ -1,7 +1,8 @@
 """Score every transaction of a Kafka stream.
 
 Reads
-    `transactions` (transaction.avsc) and `labels` (label.avsc), raw; `control` (rule.avsc), key `rule/RULE_ID`.
+    `transactions` (transaction.avsc) and `labels` (label.avsc), raw; `control` (rule.avsc), key `rule/RULE_ID`;
+    `model-updates` (model_update.avsc), key `learner/NAME`.
 Writes
     `decisions` (decision.avsc), key account id, exactly once: one for each accepted transaction.
     `alerts` (alert.avsc), key account id, at least once and at once; consumers keep an alert_id's highest revision.
@@ -12,7 +13,7 @@ Event time
     `event_time_ms`; windows are [t - w, t). Late events are scored, and see and update the window they belong to.
 State
     Home: ids of accepted transactions (a stated number). Entity: touches within the longest window. Decision: batches
-    that wait for partial features; rules by broadcast. See the functions in jobs/stream.
+    that wait for partial features; rules and learners by broadcast. See the functions in jobs/stream.
 Guarantee
     A read_committed reader of decisions, dead-letters and duplicates finds every record of the input in exactly one of
     them, once, after any kill of Flink's processes or of the broker, as long as checkpoints survive, the input is kept
@@ -36,7 +37,7 @@ from pyflink.table import StreamTableEnvironment
 from jobs.settings import Settings
 from jobs.stream import row_types, tables
 from jobs.stream.control import ControlRecord
-from jobs.stream.control_topic import read_control
+from jobs.stream.control_topic import read_newest
 from jobs.stream.decision_function import CONTROL_DEAD_LETTERS, DecisionFunction, control_state
 from jobs.stream.entity_function import EntityFunction
 from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES, IntakeFunction
@@ -111,10 +112,13 @@ def build(
         attribute_names=core.attribute_names,
         keys=keys,
         control_topic=settings.topics.control,
+        updates_topic=settings.topics.model_updates,
         initial_control=initial_control,
         redis_url=settings.redis_url,
         reference_budget_seconds=settings.reference_budget_ms / 1000,
         entity_wait_seconds=settings.entity_wait_ms / 1000,
+        learner=None if settings.learner_mode == "off" else settings.learner,
+        is_learner_shadow=settings.learner_mode == "shadow",
     )
     results = (
         by_key(side_output(intake, BATCHES).union(partials), row_types.home_part())
@@ -164,12 +168,15 @@ def submit(settings: Settings) -> None:
     configuration.set_string("pipeline.object-reuse", "true")
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)
-    initial_control, control_offset = read_control(settings)
+    initial_control, control_offset = read_newest(settings, settings.topics.control)
+    initial_learners, learners_offset = read_newest(settings, settings.topics.model_updates)
     tables.create_source(sql, settings, (settings.topics.transactions, settings.topics.labels))
-    tables.create_control_source(sql, settings, control_offset)
+    tables.create_followed_source(sql, settings, "control", settings.topics.control, control_offset)
+    tables.create_followed_source(sql, settings, "learners", settings.topics.model_updates, learners_offset)
+    control = tables.followed_records(sql, "control").union(tables.followed_records(sql, "learners"))
     keys = shard_keys(get_gateway().jvm, settings.shards)
     batches = tables.micro_batches(sql, settings, keys)
-    scoring = build(settings, batches, tables.control_records(sql), keys, rules, initial_control)
+    scoring = build(settings, batches, control, keys, rules, (*initial_control, *initial_learners))
     topics = settings.topics
     # An exactly-once sink waits for the broker at every checkpoint. Behind a partitioner it does so in a thread of its
     # own; chained to a stage it would hold up the alerts. Rescaling to the same parallelism keeps each row's order.

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from models.state_map import StateMap
+from online_learning.combination.mix import ScoreMix
 from online_learning.labels.label_join import DAY_MS, LabelJoin, LabelJoinSettings, MaturedColumns
 from online_learning.labels.precedence import SOURCES
 from online_learning.learners.contract import Learner
 from online_learning.learners.registry import ALL_LEARNERS
 from online_learning.stream_order import Run, StreamOrder
-from schemas.columns import I32, I64
+from schemas.columns import F32, I32, I64
 from schemas.decision_reader import DecisionReader, ScoredColumns
 from schemas.labels import LabelDecoder
 from schemas.records import encode_record
@@ -26,9 +28,14 @@ DECISIONS, LABELS = 0, 1
 """Topics, in the order that records of the same time have."""
 
 HOUR_MS = 3_600_000
+TICK_MS = 10_000
+TICKS = HOUR_MS // TICK_MS
+
+_SCORE_UNITS = 10**9  # scores are summed as integers: the sum does not depend on how blocks were cut
+_LARGEST_SHIFT = 12.0
 
 _ORDER, _OWN = 3 << 50, 4 << 50  # keys beside those of the label join
-_LEARNER, _META = _OWN, _OWN + 1
+_LEARNER, _META, _MIX = _OWN, _OWN + 1, _OWN + 2
 _ECHO = SOURCES.index("rule")
 
 
@@ -46,6 +53,7 @@ class LearningSettings:
     label_lifetime_ms: int = 7 * DAY_MS
     max_record_bytes: int = 1 << 20
     max_future_ms: int = DAY_MS
+    labels_before_combination: int = 50  # of each verdict; until then the learner's score is recorded and nothing more
 
 
 @dataclass(slots=True)
@@ -53,10 +61,14 @@ class LearningCounts:
     """What was learned from."""
 
     frauds: int = 0
+    legitimate: int = 0
     echoes: int = 0  # labels by rules: counted, and learned with weight 0
     rejected_decisions: int = 0  # undecodable, or of another feature set
     rejected_labels: int = 0
-    hour: int = -(2**31)  # of the newest event time
+    tick: int = -(2**40)  # of the newest event time
+    model_scored: int = 0  # decisions that the model scored, and the sum of those scores in units of 1e-9
+    model_score_sum: int = 0
+    prior_shift: float | None = None  # log-odds of fraud among labels less that among decisions, as of the tick
     trained_from_ms: int = 2**62
     trained_to_ms: int = -(2**62)
 
@@ -70,6 +82,12 @@ class LearningStage:
 
     A correction is learned like a new label: the learner saw the row with the opposite verdict before. A label by a
     rule is the engine's own opinion and teaches nothing.
+
+    Frauds are labelled more often than what is legitimate, so the mix of batch model and learner is learned at the
+    labels' odds and applied at the stream's: `prior_shift` is the difference, taken anew every 10 s of event time from
+    the share of frauds among the labels and the batch model's mean score over all decisions. That is exact where
+    whether a transaction is labelled depends on its verdict alone (King and Zeng 2001,
+    https://doi.org/10.1093/oxfordjournals.pan.a004868), and the batch model is calibrated on the whole.
 
     Parameters
     ----------
@@ -87,6 +105,7 @@ class LearningStage:
     order: StreamOrder = field(init=False)
     join: LabelJoin = field(init=False)
     learner: Learner = field(init=False)
+    mix: ScoreMix = field(init=False)
     counts: LearningCounts = field(init=False)
     _decisions: DecisionReader = field(init=False)
     _labels: LabelDecoder = field(init=False)
@@ -99,6 +118,8 @@ class LearningStage:
         factory = ALL_LEARNERS[settings.learner]
         snapshot, meta = self.state.get(_LEARNER), self.state.get(_META)
         self.learner = factory(settings.feature_names, settings.seed) if snapshot is None else factory.restore(snapshot)
+        mix = self.state.get(_MIX)
+        self.mix = ScoreMix() if mix is None else ScoreMix.restore(mix)
         stored: dict[str, Any] = {} if meta is None else json.loads(meta)
         self.counts = LearningCounts(**{f.name: stored[f.name] for f in fields(LearningCounts) if f.name in stored})
         self._decisions = DecisionReader(settings.feature_set, len(settings.feature_names))
@@ -117,20 +138,41 @@ class LearningStage:
     def publication(self) -> bytes:
         """Return the parameters as a record of `model_update.avsc`; its version is the number of labels seen."""
         parameters = self.learner.parameters()
+        combination = self.mix.parameters() if self.is_combined else None
         has_learned = self.learner.labels_seen > 0
         return encode_record(
             "model_update",
             {
                 "name": self.learner.name,
                 "version": str(self.learner.labels_seen),
-                "sha256": hashlib.sha256(parameters).hexdigest(),
+                "sha256": hashlib.sha256(parameters + (combination or b"")).hexdigest(),
                 "parameters": parameters,
+                "combination": combination,
                 "labels_seen": self.learner.labels_seen,
                 "trained_from_ms": self.counts.trained_from_ms if has_learned else None,
                 "trained_to_ms": self.counts.trained_to_ms if has_learned else None,
-                "metrics": {"frauds": float(self.counts.frauds), "corrections": float(self.join.counts.corrections)},
+                "metrics": self._metrics(),
             },
         )
+
+    @property
+    def is_combined(self) -> bool:
+        """Whether both verdicts were labelled often enough for the learner to have a say."""
+        return min(self.counts.frauds, self.counts.legitimate) >= self.settings.labels_before_combination
+
+    def _metrics(self) -> dict[str, float]:
+        metrics = {
+            "frauds": float(self.counts.frauds),
+            "legitimate": float(self.counts.legitimate),
+            "corrections": float(self.join.counts.corrections),
+            "prior_shift": self.counts.prior_shift or 0.0,
+            "batch_weight": self.mix.batch_weight,
+            "learner_weight": self.mix.learner_weight,
+        }
+        if self.mix.labels_seen:
+            names = ("batch_log_loss", "stack_log_loss", "mix_log_loss")
+            metrics |= dict(zip(names, (self.mix.log_loss / self.mix.labels_seen).tolist(), strict=True))
+        return metrics
 
     def _learn_what_is_released(self) -> None:
         before = (self.learner.labels_seen, asdict(self.counts))
@@ -141,6 +183,7 @@ class LearningStage:
                 self._take_labels(run)
         if self.learner.labels_seen != before[0]:
             self.state.put(_LEARNER, self.learner.snapshot())
+            self.state.put(_MIX, self.mix.snapshot())
         if asdict(self.counts) != before[1]:
             self.state.put(_META, json.dumps(asdict(self.counts)).encode())
 
@@ -149,16 +192,35 @@ class LearningStage:
         self.counts.rejected_decisions += len(rejected)
         if len(scored) == 0:
             return
-        hours = np.maximum.accumulate(np.maximum(scored.event_time_ms // HOUR_MS, self.counts.hour))
-        # At the first decision of an hour, wherever a block was cut.
-        starts = np.flatnonzero(np.diff(hours, prepend=self.counts.hour) > 0).tolist()
+        ticks = np.maximum.accumulate(np.maximum(scored.event_time_ms // TICK_MS, self.counts.tick))
+        # At the first decision of a tick, wherever a block was cut.
+        starts = np.flatnonzero(np.diff(ticks, prepend=self.counts.tick) > 0).tolist()
         for start, end in zip([0, *starts], [*starts, len(scored)], strict=True):
             if start == end:
                 continue
-            if hours[start] > self.counts.hour:
-                self.counts.hour = int(hours[start])
-                self.join.expire(self.counts.hour * HOUR_MS)
+            before, tick = self.counts.tick, int(ticks[start])
+            if tick > before:
+                self.counts.tick = tick
+                self.counts.prior_shift = self._prior_shift()
+                if tick // TICKS > before // TICKS:
+                    self.join.expire(tick // TICKS * HOUR_MS)
+            self._note_scores(scored.model_score[start:end])
             self._learn(self.join.take_decisions(_rows(scored, start, end)))
+
+    def _note_scores(self, model_score: F32) -> None:
+        known = model_score[np.isfinite(model_score)].astype(np.float64)
+        self.counts.model_scored += len(known)
+        self.counts.model_score_sum += int(np.rint(known * _SCORE_UNITS).astype(np.int64).sum())
+
+    def _prior_shift(self) -> float | None:
+        counts = self.counts
+        if counts.model_scored == 0:
+            return None
+        share = counts.model_score_sum / _SCORE_UNITS / counts.model_scored
+        share = min(max(share, 1e-6), 1 - 1e-6)
+        # One fraud and one legitimate label more than there were: a few labels say little.
+        shift = math.log((counts.frauds + 1) / (counts.legitimate + 1)) - math.log(share / (1 - share))
+        return min(max(shift, -_LARGEST_SHIFT), _LARGEST_SHIFT)
 
     def _take_labels(self, run: Run) -> None:
         labels, rows, rejected = self._labels.decode([*run.values])
@@ -176,7 +238,14 @@ class LearningStage:
             return
         is_echo = matured.source == _ECHO
         self.learner.learn_many(matured.features, matured.is_fraud, (~is_echo).astype(np.float32))
+        if self.counts.prior_shift is not None:
+            taught = ~is_echo & np.isfinite(matured.model_score)
+            self.mix.learn_many(
+                matured.model_score[taught], matured.learner_score[taught], matured.is_fraud[taught],
+                self.counts.prior_shift,
+            )  # fmt: skip
         self.counts.frauds += int((matured.is_fraud & ~is_echo).sum())
+        self.counts.legitimate += int((~matured.is_fraud & ~is_echo).sum())
         self.counts.echoes += int(is_echo.sum())
         self.counts.trained_from_ms = min(self.counts.trained_from_ms, int(matured.event_time_ms.min()))
         self.counts.trained_to_ms = max(self.counts.trained_to_ms, int(matured.event_time_ms.max()))

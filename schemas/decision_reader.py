@@ -19,7 +19,8 @@ from schemas.versions import current
 OTHER_FEATURES = 1_000
 """Error of a decision whose features are not those expected."""
 
-_STRINGS_BETWEEN = 4  # model_name, model_version, model_sha256, rules_version
+_STRINGS_BETWEEN = 7  # name, version and sha256 of the model, of the learner, and rules_version
+_SCORES = 4  # score, typology_score, model_score, learner_score
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class ScoredColumns:
     transaction_id: StringColumn
     event_time_ms: I64
     score: F32
+    model_score: F32  # NaN where the model gave none
+    learner_score: F32  # NaN where no learner was in force
     features: F32  # (n, F), as scored; NaN is missing
 
     def __len__(self) -> int:
@@ -41,6 +44,8 @@ class ScoredColumns:
             StringColumn(ids.buffer, ids.offsets[rows], ids.lengths[rows]),
             self.event_time_ms[rows],
             self.score[rows],
+            self.model_score[rows],
+            self.learner_score[rows],
             self.features[rows],
         )
 
@@ -72,7 +77,7 @@ class DecisionReader:
         ends = np.cumsum(lengths)
         buffer = np.frombuffer(b"".join(present) + bytes(8), np.uint8)
         offsets, sizes = np.zeros(n, np.int64), np.full(n, -1, np.int32)
-        times, scores = np.zeros(n, np.int64), np.zeros(n, np.float32)
+        times, scores = np.zeros(n, np.int64), np.zeros((n, _SCORES), np.float32)
         features = np.zeros((n, self._features), np.float32)
         errors = np.zeros(n, np.int32)
         is_other = np.zeros(n, np.bool_)
@@ -85,7 +90,10 @@ class DecisionReader:
             ids = self._read_others(present, is_other, ids, times, scores, features, errors)
         rejected = [Rejected(row, "decode", *self._reason(int(errors[row]))) for row in np.flatnonzero(errors).tolist()]
         rows = np.flatnonzero(errors == 0)
-        return ScoredColumns(ids.take(rows), times[rows], scores[rows], features[rows]), rows, rejected
+        found = scores[rows]
+        own, learned = (np.where(found[:, i] < 0, np.float32(np.nan), found[:, i]) for i in (2, 3))
+        columns = ScoredColumns(ids.take(rows), times[rows], found[:, 0].copy(), own, learned, features[rows])
+        return columns, rows, rejected
 
     def _reason(self, error: int) -> tuple[str, str]:
         if error == OTHER_FEATURES:
@@ -113,7 +121,10 @@ class DecisionReader:
                 errors[row] = OTHER_FEATURES
                 continue
             texts[row] = record["transaction_id"]
-            times[row], scores[row] = record["event_time_ms"], record["score"]
+            times[row] = record["event_time_ms"]
+            # Before version 2 the score was the model's.
+            own = record["model_score"] if record.get("model_score", -1.0) >= 0 else record["score"]
+            scores[row] = record["score"], record["typology_score"], own, record.get("learner_score", -1.0)
             features[row] = record["features"]
         return StringColumn.from_values(texts)
 
@@ -172,11 +183,12 @@ def _read(buffer, starts, ends, header, expected, offsets, sizes, times, scores,
         for _ in range(4):  # source_partition, source_offset, source_time_ms, outcome
             if at >= 0:
                 _, at = read_long(address, at, end)
-        if at >= 0 and end - at < 8:
+        if at >= 0 and end - at < 4 * _SCORES:
             at = np.int64(-BEYOND_END)
         if at >= 0:
-            scores[i] = np.uint32(load_u32(address, at))
-            at += 8  # score, typology_score
+            for k in range(_SCORES):
+                scores[i, k] = np.uint32(load_u32(address, at + 4 * k))
+            at += 4 * _SCORES
             _, at = read_long(address, at, end)  # schema_version
         for _ in range(_STRINGS_BETWEEN):
             if at >= 0:

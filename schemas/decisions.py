@@ -33,10 +33,15 @@ class DecisionColumns:
     outcome: U8  # index into OUTCOMES
     score: F32
     typology_score: F32
+    model_score: F32  # the batch model's alone; negative where it gave none
+    learner_score: F32  # negative where no learner was in force
     schema_version: I16
     model_name: str
     model_version: str
     model_sha256: str
+    learner_name: str  # empty without one
+    learner_version: str
+    learner_sha256: str
     rules_version: str
     feature_set: str
     features: F32  # (n, number of features)

@@ -244,12 +244,17 @@ def encode_decisions(decisions: DecisionColumns) -> list[bytes]:
     writer.longs(decisions.outcome)
     writer.fixed(decisions.score.astype(np.float32, copy=False))
     writer.fixed(decisions.typology_score.astype(np.float32, copy=False))
+    writer.fixed(decisions.model_score.astype(np.float32, copy=False))
+    writer.fixed(decisions.learner_score.astype(np.float32, copy=False))
     writer.longs(decisions.schema_version)
     features = decisions.features.astype(np.float32, copy=False)
     versions = (
         decisions.model_name,
         decisions.model_version,
         decisions.model_sha256,
+        decisions.learner_name,
+        decisions.learner_version,
+        decisions.learner_sha256,
         decisions.rules_version,
         decisions.feature_set,
     )

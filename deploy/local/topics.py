@@ -30,7 +30,11 @@ TOPICS = (
     TopicSpec("dead-letters", 1, {"max.message.bytes": str(LARGE_BYTES)}),
     TopicSpec("duplicates", 1, {"max.message.bytes": str(LARGE_BYTES)}),
     TopicSpec("control", 1, {"cleanup.policy": "compact", "segment.ms": "600000"}),
-    TopicSpec("model-updates", 1, {"cleanup.policy": "compact", "max.message.bytes": str(LARGE_BYTES)}),
+    TopicSpec(
+        "model-updates",
+        1,
+        {"cleanup.policy": "compact", "segment.ms": "600000", "max.message.bytes": str(LARGE_BYTES)},
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""The control topic: rules that come, change and go while the job runs."""
+"""Control records: rules and learners' parameters that come, change and go while the job runs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from models.features.catalogue import FEATURE_NAMES
 from models.scoring.decider import Decider
 from models.scoring.errors import RuleError
 from models.scoring.rules import Rule
+from online_learning.combination.live_learner import LiveLearner, UpdateError
 from schemas.errors import SerializationError
 from schemas.records import decode_record
 
-RULE_PREFIX = "rule/"
+RULE_PREFIX, LEARNER_PREFIX = "rule/", "learner/"
 
 _PACKED = struct.Struct("<qq")
 
@@ -23,7 +25,7 @@ class ControlError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ControlRecord:
-    """One record of the control topic."""
+    """One record of the control topic or of the topic of model updates."""
 
     key: bytes
     value: bytes  # empty: what the key names is removed
@@ -52,11 +54,23 @@ class Control:
     decider
         With the shipped model and rules.
     initial
-        Records read from the topic when the job was submitted.
+        Records read from the topics when the job was submitted.
+    learner
+        Name of the online learner to score with; those of others are passed over. None uses none.
+    is_shadow
+        Record the learner's score, and decide by the model's alone.
     """
 
-    def __init__(self, decider: Decider, initial: Iterable[ControlRecord] = ()) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        initial: Iterable[ControlRecord] = (),
+        learner: str | None = None,
+        is_shadow: bool = False,
+    ) -> None:
         self.decider = decider
+        self._learner_key = None if learner is None else f"{LEARNER_PREFIX}{learner}".encode()
+        self._is_shadow = is_shadow
         self._offsets: dict[bytes, int] = {}
         for record in initial:
             self._apply_if_possible(record)
@@ -80,10 +94,30 @@ class Control:
             key = record.key.decode()
         except UnicodeDecodeError:
             key = ""  # the replacement characters of another reading would name a rule that no key can name
-        if not key.startswith(RULE_PREFIX):
+        if key.startswith(RULE_PREFIX):
+            self._change_rule(key, record)
+        elif key.startswith(LEARNER_PREFIX):
+            self._change_learner(record)
+        else:
             raise ControlError(
-                f"key {record.key!r} is not of the form {RULE_PREFIX}RULE_ID; send the rule with such a key"
+                f"key {record.key!r} is not of the form {RULE_PREFIX}RULE_ID or {LEARNER_PREFIX}NAME; send the record "
+                "with such a key"
             )
+        self._offsets[record.key] = record.offset
+
+    def _change_learner(self, record: ControlRecord) -> None:
+        if record.key != self._learner_key:
+            return
+        learner = None
+        if record.value:
+            try:
+                update = decode_record(record.value, name="model_update")
+                learner = LiveLearner.of_update(update, FEATURE_NAMES, is_shadow=self._is_shadow)
+            except (UpdateError, SerializationError, KeyError) as error:
+                raise ControlError(f"{record.key.decode()}: {error}") from error
+        self.decider = self.decider.with_learner(learner)
+
+    def _change_rule(self, key: str, record: ControlRecord) -> None:
         rule_id = key.removeprefix(RULE_PREFIX)
         rules = self.decider.rules
         try:
@@ -99,7 +133,6 @@ class Control:
         except (RuleError, SerializationError, KeyError) as error:
             raise ControlError(f"rule {rule_id!r}: {error}") from error
         self.decider = self.decider.with_rules(changed)
-        self._offsets[record.key] = record.offset
 
     def _apply_if_possible(self, record: ControlRecord) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Read the control topic to its end when a job is submitted, so that its first event meets the rules in force."""
+"""Read what is in force to its end when a job is submitted, so that its first event meets it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jobs.settings import Settings, kafka_properties
 from jobs.stream.control import ControlRecord
 
 READ_TIMEOUT_SECONDS = 30.0
-PARTITION = 0  # the topic has one partition: the order of changes matters
+PARTITION = 0  # the topics have one partition: the order of changes matters
 
 
-def read_control(settings: Settings) -> tuple[tuple[ControlRecord, ...], int]:
-    """Return the newest record of each key, and the offset that the job goes on from.
+def read_newest(settings: Settings, topic: str) -> tuple[tuple[ControlRecord, ...], int]:
+    """Return the newest record of each key of a compacted topic, and the offset that the job goes on from.
 
     Raises
     ------
@@ -29,7 +29,6 @@ def read_control(settings: Settings) -> tuple[tuple[ControlRecord, ...], int]:
     )  # fmt: skip
     newest: dict[bytes, ControlRecord] = {}
     try:
-        topic = settings.topics.control
         _, end = consumer.get_watermark_offsets(TopicPartition(topic, PARTITION), timeout=READ_TIMEOUT_SECONDS)
         consumer.assign([TopicPartition(topic, PARTITION, 0)])
         deadline = time.monotonic() + READ_TIMEOUT_SECONDS

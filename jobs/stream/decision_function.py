@@ -1,4 +1,4 @@
-"""Decision stage in Flink: batches and partial features in, decisions and alerts out; rules by broadcast."""
+"""Decision stage in Flink: batches and partial features in, decisions and alerts out; rules, learners by broadcast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, Runtime
 from pyflink.datastream.state import MapStateDescriptor
 
 from jobs.stream import row_types
-from jobs.stream.control import Control, ControlError, ControlRecord
+from jobs.stream.control import LEARNER_PREFIX, Control, ControlError, ControlRecord
 from jobs.stream.flink_state import FlinkStateMap, subtask_index
 from jobs.stream.reference_redis import RedisReference, RedisReferenceSettings
 from jobs.stream.warm_up import warm_up
@@ -37,7 +37,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
     """Hosts the PendingBatches of each home shard, and the one Decider of this subtask.
 
     State: batches that wait for partial features, from arrival to decision; bounded by back-pressure. Broadcast
-    state: the rules as the control topic changed them, for the job's life.
+    state: the rules as the control topic changed them and the learners' newest parameters, for the job's life.
     """
 
     def __init__(
@@ -47,16 +47,22 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         attribute_names: tuple[str, ...],
         keys: tuple[int, ...],
         control_topic: str,
+        updates_topic: str,
         initial_control: tuple[ControlRecord, ...],
         redis_url: str | None,
         reference_budget_seconds: float,
         entity_wait_seconds: float,
+        learner: str | None,
+        is_learner_shadow: bool,
     ) -> None:
+        self._learner = learner
+        self._is_learner_shadow = is_learner_shadow
         self._models_dir = models_dir
         self._rules = rules
         self._attribute_names = attribute_names
         self._keys = keys
         self._control_topic = control_topic
+        self._updates_topic = updates_topic
         self._initial_control = initial_control
         self._redis_url = redis_url
         self._reference_budget_seconds = reference_budget_seconds
@@ -71,7 +77,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         self._has_timer: set[int] = set()
         rules = RuleSet.compile(self._rules, rule_columns(self._attribute_names))
         decider = Decider(ScoringModel.load(Path(self._models_dir)), rules)
-        self._control = Control(decider, self._initial_control)
+        self._control = Control(decider, self._initial_control, self._learner, self._is_learner_shadow)
         self._is_first_subtask = subtask_index(runtime_context) == 0
         self._is_control_restored = False
         self._reference = None
@@ -115,7 +121,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         self._set_timer(shard, ctx)
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Any]:
-        """Change the rules; a record that cannot be is a dead letter, and the rules stay as they are."""
+        """Change rules or learner; a record that cannot be applied is a dead letter, and they stay as they are."""
         state = ctx.get_broadcast_state(control_state())
         self._control.restore(dict(state.items()))
         self._is_control_restored = True
@@ -125,7 +131,8 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         except ControlError as error:
             logger.error('control record refused offset="%d": %s', record.offset, error)
             if self._is_first_subtask:  # every subtask sees the record; one dead letter is enough
-                fields = (self._control_topic, "0", str(record.offset), "control", "INVALID_CONTROL", str(error))
+                topic = self._updates_topic if record.key.startswith(LEARNER_PREFIX.encode()) else self._control_topic
+                fields = (topic, "0", str(record.offset), "control", "INVALID_CONTROL", str(error))
                 yield CONTROL_DEAD_LETTERS, Row([value[0]], [value[1]], *([text] for text in fields))
             return
         state.put(record.key.decode(), record.to_bytes())

@@ -107,12 +107,14 @@ def _create_sharded_view(tables: StreamTableEnvironment, settings: Settings) -> 
     )
 
 
-def create_control_source(tables: StreamTableEnvironment, settings: Settings, offset: int) -> None:
-    """Create the table `control_records`: the control topic from an offset on."""
+def create_followed_source(
+    tables: StreamTableEnvironment, settings: Settings, name: str, topic: str, offset: int
+) -> None:
+    """Create a table of a topic of one partition and few records, from an offset on."""
     options = {
         "connector": "kafka",
-        "topic": settings.topics.control,
-        "properties.group.id": f"{settings.group_id}-control",
+        "topic": topic,
+        "properties.group.id": f"{settings.group_id}-{name}",
         "properties.isolation.level": "read_committed",
         "scan.startup.mode": "specific-offsets",
         "scan.startup.specific-offsets": f"partition:0,offset:{offset}",
@@ -123,7 +125,7 @@ def create_control_source(tables: StreamTableEnvironment, settings: Settings, of
         **_client_options(settings),
     }
     tables.execute_sql(
-        f"""CREATE TEMPORARY TABLE control_records (
+        f"""CREATE TEMPORARY TABLE {name} (
             record_key BYTES,
             record_value BYTES,
             source_offset BIGINT METADATA FROM 'offset' VIRTUAL
@@ -131,9 +133,9 @@ def create_control_source(tables: StreamTableEnvironment, settings: Settings, of
     )
 
 
-def control_records(tables: StreamTableEnvironment) -> DataStream:
-    """Return the records of `control_records`, one row each: they are few."""
-    selected = tables.sql_query("SELECT record_key, record_value, source_offset FROM control_records")
+def followed_records(tables: StreamTableEnvironment, name: str) -> DataStream:
+    """Return the records of such a table, one row each."""
+    selected = tables.sql_query(f"SELECT record_key, record_value, source_offset FROM {name}")
     return tables.to_append_stream(selected, row_types.control_record())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,8 @@ from models.scoring.decision import decide, outcome_of_score
 from models.scoring.errors import ModelError
 from models.scoring.explain import alert_id_of, encode_explanation, reason_records
 from models.scoring.model import ScoringModel
-from models.scoring.reasons import Reason, ReasonBuilder, principal_reasons
+from models.scoring.online import NO_SCORE, OnlineScorer
+from models.scoring.reasons import Reason, ReasonBuilder, principal_reasons, reason_of_learner
 from models.scoring.rule_columns import RuleColumns
 from models.scoring.rules import Rule, RuleHits, RuleSet, default_rules
 from models.scoring.typologies import APPROVE, Typologies, TypologyScores
@@ -42,7 +44,9 @@ class Decided:
     """Decisions on n transactions, with all that was found out on the way."""
 
     outcome: U8  # (n,) 0 approve, 1 review, 2 decline
-    score: F32  # (n,)
+    score: F32  # (n,) what was decided by
+    model_score: F32  # (n,) the batch model's; NO_SCORE where it gave none
+    learner_score: F32  # (n,) the online learner's; NO_SCORE where it gave none
     typology_score: F32  # (n,) highest of any typology
     explanation: Mapping[int, bytes]  # row -> Explanation in Avro binary, where it is not the default
     default_explanation: bytes
@@ -57,6 +61,15 @@ class Decided:
         return np.flatnonzero(self.outcome != APPROVE)
 
 
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    decided: F32  # (n,)
+    model: F32  # (n,) 0 where it gave none
+    learner: F32  # (n,) NO_SCORE where it gave none
+    inputs: F32  # (n, F) of the model
+    is_missing: Bool  # (n,) the model gave none
+
+
 class Decider:
     """Decides on batches with one model and one rule set. Stateless between batches; replace it to change either.
 
@@ -66,11 +79,14 @@ class Decider:
         None scores 0 and lets the rules decide alone, degraded `model`.
     rules
         Rules in force.
+    learner
+        Online learner in force; None decides by the model alone.
     """
 
-    def __init__(self, model: ScoringModel | None, rules: RuleSet) -> None:
+    def __init__(self, model: ScoringModel | None, rules: RuleSet, learner: OnlineScorer | None = None) -> None:
         self.model = model
         self.rules = rules
+        self.learner = learner
         self.typologies = Typologies(rules.rules)
         self._remembered: dict[tuple[bytes, bytes, tuple[str, ...]], bytes] = {}
         if model is None:
@@ -104,11 +120,17 @@ class Decider:
 
     def with_rules(self, rules: RuleSet) -> Decider:
         """Return a decider with other rules."""
-        return Decider(self.model, rules)
+        return Decider(self.model, rules, self.learner)
 
     def with_model(self, model: ScoringModel | None) -> Decider:
         """Return a decider with another model."""
-        return Decider(model, self.rules)
+        return Decider(model, self.rules, self.learner)
+
+    def with_learner(self, learner: OnlineScorer | None) -> Decider:
+        """Return a decider with another online learner; nothing else is built anew, so it may change every second."""
+        changed = copy.copy(self)
+        changed.learner = learner
+        return changed
 
     def decide(
         self,
@@ -140,7 +162,8 @@ class Decider:
         """
         hits = self.rules.evaluate(columns, X, history_ms)
         typology = self.typologies.score(hits.hits)
-        score, inputs, unscored = self._score(X)
+        scores = self._score(X)
+        score, unscored = scores.decided, scores.is_missing
         missing = dict(degraded_rows or {})
         if self.model is None:
             degraded = (*degraded, "model")
@@ -150,10 +173,12 @@ class Decider:
         outcome = decide(score, self.model.thresholds if self.model else None, typology.outcome)
         backgrounds = _Backgrounds(hits.warming, degraded, missing)
         alerts = np.flatnonzero(outcome != APPROVE)
-        reasons = self._principal_reasons(alerts, outcome, score, typology, hits.hits, inputs)
+        reasons = self._principal_reasons(alerts, outcome, scores, typology, hits.hits)
         return Decided(
             outcome=outcome,
             score=score,
+            model_score=np.where(unscored, np.float32(NO_SCORE), scores.model),
+            learner_score=scores.learner,
             typology_score=typology.highest,
             explanation=self._explanations(hits, backgrounds, reasons),
             default_explanation=self._explain(hits.hits.shape[1] * [False], *backgrounds.default),
@@ -163,20 +188,27 @@ class Decider:
             hits=hits,
         )
 
-    def _score(self, X: F32) -> tuple[F32, F32, Bool]:
+    def _score(self, X: F32) -> _Scores:
+        none = np.full(len(X), NO_SCORE, np.float32)
         if self.model is None:
-            return np.zeros(len(X), np.float32), X, np.zeros(len(X), np.bool_)
+            nothing = np.zeros(len(X), np.float32)
+            return _Scores(nothing, nothing, none, X, np.ones(len(X), np.bool_))
         inputs = X if self._inputs is None else X[:, self._inputs]
         score = self.model.predict(inputs)
         unscored = ~np.isfinite(score)
-        return np.where(unscored, np.float32(0.0), score), inputs, unscored
+        score = np.where(unscored, np.float32(0.0), score)
+        if self.learner is None:
+            return _Scores(score, score, none, inputs, unscored)
+        learned, decided = self.learner.score(X, score)
+        return _Scores(np.where(unscored, score, decided), score, learned, inputs, unscored)
 
     def _principal_reasons(
-        self, alerts: _Rows, outcome: U8, score: F32, typology: TypologyScores, hits: Bool, inputs: F32
+        self, alerts: _Rows, outcome: U8, scores: _Scores, typology: TypologyScores, hits: Bool
     ) -> dict[int, tuple[Reason, ...]]:
         if len(alerts) == 0:
             return {}
         reasons = {}
+        score, inputs = scores.decided, scores.inputs
         contributions = self.model.contributions(inputs[alerts]) if self.model else None
         asked = (
             outcome_of_score(score[alerts], self.model.thresholds) if self.model else np.zeros(len(alerts), np.uint8)
@@ -185,6 +217,8 @@ class Decider:
             from_model: list[Reason] = []
             if contributions is not None:
                 from_model = self._reasons.of_features(inputs[row], contributions[i])
+                if self.model and self._is_raised(scores, row):
+                    from_model = [reason_of_learner(scores.learner[row], scores.model[row], score[row]), *from_model]
             deciding: list[Rule] = []
             other: list[Rule] = []
             for r in np.flatnonzero(hits[row]).tolist():
@@ -193,6 +227,13 @@ class Decider:
             score_asks = bool(asked[i] == outcome[row])
             reasons[row] = tuple(principal_reasons(from_model, deciding, other, score_asks))
         return reasons
+
+    def _is_raised(self, scores: _Scores, row: int) -> bool:
+        """Whether the model alone would have asked for less."""
+        assert self.model is not None
+        both = np.array([scores.model[row], scores.decided[row]], np.float32)
+        own, decided = outcome_of_score(both, self.model.thresholds).tolist()
+        return bool(decided > own)
 
     def _reached(self, typology: TypologyScores, row: int) -> tuple[str, ...]:
         reached = np.flatnonzero(typology.outcomes[row] != APPROVE).tolist()

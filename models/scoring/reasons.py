@@ -177,3 +177,17 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}"
     return f"{seconds:.0f} seconds"
+
+
+def reason_of_learner(learner_score: float, model_score: float, score: float) -> Reason:
+    """Return the reason of an outcome that the model alone would not have asked for."""
+    lowest = 1e-6
+    own, decided = (min(max(float(value), lowest), 1 - lowest) for value in (model_score, score))
+    return Reason(
+        code="RECENT_LABELS",
+        text=f"Transactions like this one were lately labelled as fraud: the online learner scores {learner_score:.2f}",
+        feature="learner_score",
+        value=float(learner_score),
+        usual_value=math.nan,
+        contribution=math.log(decided / (1 - decided)) - math.log(own / (1 - own)),
+    )

@@ -83,7 +83,7 @@ class ScoreMix:
         """What the learner's log-odds weigh in the end, 0 to 4: its weight in the stack, times the stack's."""
         return float(self._state[7] * self._state[1])
 
-    def learn_many(self, batch_score: F32, learner_score: F32, is_fraud: Bool) -> None:
+    def learn_many(self, batch_score: F32, learner_score: F32, is_fraud: Bool, prior_shift: float = 0.0) -> None:
         """Learn n labels in their order.
 
         Parameters
@@ -92,6 +92,9 @@ class ScoreMix:
             (n,) scores in [0, 1]; where the learner's is NaN, it had none, and the batch model's stands for it.
         is_fraud
             (n,) labels.
+        prior_shift
+            Log-odds of fraud among the labels, less that among all transactions: frauds are labelled more often. The
+            batch model is judged, and the stack learns, at the odds of the labels; scoring is at those of the stream.
 
         Raises
         ------
@@ -102,7 +105,10 @@ class ScoreMix:
         labels = np.ascontiguousarray(is_fraud, np.bool_)
         if len(labels) != len(batch):
             raise InputError(f"{len(batch)} scores and {len(labels)} labels")
-        _learn(batch, learner, labels, self._state, self.log_loss, self.settings.learning_rate, self.settings.share)
+        _learn(
+            batch, learner, labels, self._state, self.log_loss, self.settings.learning_rate, self.settings.share,
+            prior_shift,
+        )  # fmt: skip
         self.labels_seen += len(labels)
 
     def parameters(self) -> bytes:
@@ -168,19 +174,22 @@ def _bounded(score):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _stacked(batch, learner, first, second, bias):  # type: ignore[no-untyped-def]
-    """Return both log-odds, and the stack's probability."""
-    own = np.log(batch / (1.0 - batch))
-    other = np.log(learner / (1.0 - learner))
-    return own, other, _bounded(1.0 / (1.0 + np.exp(-(first * own + second * other + bias))))
+def _log_odds(probability):  # type: ignore[no-untyped-def]
+    return np.log(probability / (1.0 - probability))
 
 
 @njit(cache=True, nogil=True)
-def _learn(batch_scores, learner_scores, labels, state, log_loss, learning_rate, share):  # type: ignore[no-untyped-def]
+def _stacked(own, other, first, second, bias):  # type: ignore[no-untyped-def]
+    return _bounded(1.0 / (1.0 + np.exp(-(first * own + second * other + bias))))
+
+
+@njit(cache=True, nogil=True)
+def _learn(batch_scores, learner_scores, labels, state, log_loss, learning_rate, share, prior_shift):  # type: ignore[no-untyped-def]
     for i in range(len(labels)):
-        batch = _bounded(batch_scores[i])
-        learner = batch if np.isnan(learner_scores[i]) else _bounded(learner_scores[i])
-        own, other, stack = _stacked(batch, learner, state[0], state[1], state[2])
+        own = _log_odds(_bounded(batch_scores[i]))
+        other = own + prior_shift if np.isnan(learner_scores[i]) else _log_odds(_bounded(learner_scores[i]))
+        batch = _bounded(1.0 / (1.0 + np.exp(-(own + prior_shift))))
+        stack = _stacked(own, other, state[0], state[1], state[2] + prior_shift)
         mix = state[6] * batch + state[7] * stack
         label = 1.0 if labels[i] else 0.0
         likely = batch if labels[i] else 1.0 - batch
@@ -205,6 +214,7 @@ def _learn(batch_scores, learner_scores, labels, state, log_loss, learning_rate,
 def _score(batch_scores, learner_scores, weights, out):  # type: ignore[no-untyped-def]
     for i in range(len(out)):
         batch = _bounded(batch_scores[i])
-        learner = batch if np.isnan(learner_scores[i]) else _bounded(learner_scores[i])
-        stack = _stacked(batch, learner, weights[0], weights[1], weights[2])[2]
+        own = _log_odds(batch)
+        other = own if np.isnan(learner_scores[i]) else _log_odds(_bounded(learner_scores[i]))
+        stack = _stacked(own, other, weights[0], weights[1], weights[2])
         out[i] = weights[3] * batch + (1.0 - weights[3]) * stack

@@ -18,7 +18,7 @@ from schemas.decision_reader import ScoredColumns
 from schemas.hashing import hash_strings
 
 DAY_MS = 86_400_000
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _SECOND_SEED = 0x1ABE1  # ids are told apart by 128 bits
 _META = 0
@@ -53,6 +53,8 @@ class MaturedColumns:
     source: U8  # index into precedence.SOURCES
     is_correction: Bool  # the transaction had matured with the opposite verdict before
     score: F32
+    model_score: F32  # NaN where the model gave none
+    learner_score: F32  # as scored, before the label was known; NaN where no learner was in force
     features: F32  # (n, F), bit for bit as scored
 
     def __len__(self) -> int:
@@ -115,6 +117,8 @@ class LabelJoin:
                 ("hash", "<u8", (2,)),
                 ("event_time_ms", "<i8"),
                 ("score", "<f4"),
+                ("model_score", "<f4"),
+                ("learner_score", "<f4"),
                 ("features", "<f4", (settings.features,)),
             ]
         )
@@ -143,6 +147,8 @@ class LabelJoin:
         rows["hash"] = _hashes(scored.transaction_id)
         rows["event_time_ms"] = scored.event_time_ms
         rows["score"] = scored.score
+        rows["model_score"] = scored.model_score
+        rows["learner_score"] = scored.learner_score
         rows["features"] = scored.features
         status, slots = self._enter_decisions(rows, self._decisions.next_row)
         matched = status == kernels.MATCHED
@@ -334,5 +340,7 @@ def _matured(
         source=source.copy(),
         is_correction=is_correction,
         score=decisions["score"].copy(),
+        model_score=decisions["model_score"].copy(),
+        learner_score=decisions["learner_score"].copy(),
         features=decisions["features"].copy(),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from models.features.catalogue import FEATURE_NAMES, FEATURE_SET
 from models.state_map import MemoryState
+from online_learning.combination.live_learner import LiveLearner
 from online_learning.learning_stage import LearningSettings, LearningStage
 from online_learning.stream_order import StreamOrder
 from schemas.records import decode_record
@@ -72,6 +75,7 @@ def test_weights_are_the_same_bytes_whatever_the_arrival_and_the_restarts(
     stage = learned(seed, restarts=True)
     assert stage.learner.snapshot() == undisturbed.learner.snapshot()
     assert stage.counts == undisturbed.counts
+    assert stage.mix.snapshot() == undisturbed.mix.snapshot()
     assert stage.join.counts == undisturbed.join.counts
     assert stage.order.late == 0
 
@@ -93,8 +97,28 @@ def test_what_was_learned_tells_frauds(undisturbed: LearningStage) -> None:
 def test_the_publication_carries_the_learner(undisturbed: LearningStage) -> None:
     update = decode_record(undisturbed.publication(), name="model_update")
     assert update["parameters"] == undisturbed.learner.parameters()
+    assert update["combination"] == undisturbed.mix.parameters()
+    LiveLearner.of_update(update, FEATURE_NAMES)  # whole, and of features that are computed
+    assert update["metrics"]["mix_log_loss"] < update["metrics"]["batch_log_loss"]
     assert update["labels_seen"] == int(update["version"]) == undisturbed.learner.labels_seen
     assert update["trained_from_ms"] < update["trained_to_ms"]
+
+
+def test_the_learner_has_no_say_before_both_verdicts_were_labelled() -> None:
+    stage = LearningStage(replace(SETTINGS, labels_before_combination=10**6), MemoryState())
+    for (topic, partition), rows in sorted(partitions_of(SENT).items()):
+        feed(stage, topic, rows, partition)
+    update = decode_record(stage.publication(), name="model_update")
+    assert stage.mix.labels_seen > 1_000
+    assert update["combination"] is None
+
+
+def test_the_prior_shift_is_the_difference_of_the_odds(undisturbed: LearningStage) -> None:
+    """Every decision of the ledger has a model score of 0.1; the shift is of the tick before, so nearly so."""
+    counts = undisturbed.counts
+    assert counts.model_score_sum == pytest.approx(1e8 * counts.model_scored, rel=1e-6)
+    odds = math.log(counts.frauds / counts.legitimate) - math.log(0.1 / 0.9)
+    assert counts.prior_shift == pytest.approx(odds, abs=0.3)
 
 
 def test_what_cannot_be_read_is_counted_and_stops_nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,20 @@ def test_columns_are_what_fastavro_reads() -> None:
         assert scored.transaction_id.text_at(i) == record["transaction_id"]
         assert int(scored.event_time_ms[i]) == record["event_time_ms"]
         assert scored.score[i] == np.float32(record["score"])
+        assert scored.model_score[i] == np.float32(record["model_score"])
+        learned = np.float32(record["learner_score"])
+        assert (scored.learner_score[i] == learned) if learned >= 0 else np.isnan(scored.learner_score[i])
         np.testing.assert_array_equal(scored.features[i], np.array(record["features"], np.float32))
+
+
+def test_a_decision_of_the_first_version_has_the_models_score_and_no_learner() -> None:
+    value = (Path(__file__).parents[2] / "data" / "records" / "decision-1.avro").read_bytes()
+    record = decode_record(value, name="decision")
+    reader = DecisionReader(record["feature_set"], len(record["features"]))
+    scored, rows, _ = reader.decode([value])
+    assert rows.tolist() == [0]
+    assert scored.score[0] == scored.model_score[0] == np.float32(record["score"])
+    assert np.isnan(scored.learner_score[0])
 
 
 def test_another_feature_set_is_refused_and_its_neighbours_are_not() -> None:

@@ -114,3 +114,31 @@ def test_wrong_input_is_refused_and_changes_nothing() -> None:
     assert mix.snapshot() == before
     with pytest.raises(SnapshotError):
         ScoreMix.restore(before[:-1])
+
+
+def test_frauds_that_are_labelled_more_often_do_not_inflate_the_scores() -> None:
+    """A calibrated batch model, a learner that knows more, every fraud labelled and one in 20 of the others."""
+    rng = np.random.default_rng(17)
+    n = 400_000
+    known, hidden = rng.normal(-4.5, 1.2, n), rng.normal(0, 1.5, n)
+    is_fraud = rng.random(n) < 1 / (1 + np.exp(-(known + hidden)))
+    # What the model knows, calibrated over what it does not.
+    draws = rng.normal(0, 1.5, 400)
+    grid = np.linspace(known.min(), known.max(), 200)
+    share = (1 / (1 + np.exp(-(grid[:, None] + draws)))).mean(axis=1)
+    batch = np.interp(known, grid, share).astype(np.float32)
+    labelled = is_fraud | (rng.random(n) < 0.05)
+    shift = np.log(is_fraud.sum() / (labelled & ~is_fraud).sum()) - np.log(batch.mean() / (1 - batch.mean()))
+    learner = (1 / (1 + np.exp(-(known + hidden + shift)))).astype(np.float32)  # learned from such labels
+    means = []
+    for prior_shift in (shift, 0.0):
+        mix = ScoreMix()
+        mix.learn_many(batch[labelled], learner[labelled], is_fraud[labelled], prior_shift)
+        scores = MixScorer(mix.parameters()).score_many(batch, learner)
+        means.append(scores.mean() / is_fraud.mean())
+        if prior_shift:
+            order = np.argsort(-scores)[: int(is_fraud.sum())]
+            by_batch = np.argsort(-batch)[: int(is_fraud.sum())]
+            assert is_fraud[order].mean() > is_fraud[by_batch].mean() + 0.1
+    assert 0.8 < means[0] < 1.25
+    assert means[1] > 2

@@ -98,7 +98,7 @@ def scored(rows: list[tuple[str, int]]) -> ScoredColumns:
     return ScoredColumns(
         StringColumn.from_values([name for name, _ in rows]),
         np.array([event for _, event in rows], np.int64),
-        np.array([int(name[1:]) / 100 for name, _ in rows], np.float32),
+        *(np.array([int(name[1:]) / part for name, _ in rows], np.float32) for part in (100, 200, 300)),
         np.array([features_of(name) for name, _ in rows], np.float32).reshape(len(rows), FEATURES),
     )
 
@@ -117,6 +117,8 @@ def listed(matured: MaturedColumns) -> list[Matured]:
     for i in range(len(matured)):
         name = f"t{round(float(matured.score[i]) * 100)}"
         expected = np.array(features_of(name), np.float32)
+        assert matured.model_score[i] == np.float32(int(name[1:]) / 200)
+        assert matured.learner_score[i] == np.float32(int(name[1:]) / 300)
         assert matured.features[i].tobytes() == expected.tobytes()
         found.append(
             (
@@ -210,7 +212,7 @@ def test_state_and_index_are_bounded_by_the_lifetimes() -> None:
         ids = StringColumn.from_values([f"{now}-{i}" for i in range(200)])
         n = len(ids)
         block = ScoredColumns(
-            ids, np.full(n, now, np.int64), np.zeros(n, np.float32), np.zeros((n, FEATURES), np.float32)
+            ids, np.full(n, now, np.int64), *[np.zeros(n, np.float32)] * 3, np.zeros((n, FEATURES), np.float32)
         )
         join.take_decisions(block)
         join.expire(now)
