@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     learner: str = Field("logistic-regression", description="Learner that follows the labels.")
     learner_mode: Literal["combine", "shadow", "off"] = Field(
         "combine",
-        description="Combine the learner's score with the model's when scoring, only record it (shadow), or neither (off).",
+        description="In scoring: combine the learner's score with the model's, only record it (shadow), or neither.",
     )
     decision_lifetime_days: float = Field(
         30.0, gt=0, description="How long a decision waits for its label, in event time."

@@ -80,6 +80,9 @@ def submit(settings: Settings) -> None:
     )
     configuration.set_string("execution.checkpointing.mode", "EXACTLY_ONCE")
     configuration.set_string("pipeline.object-reuse", "true")
+    # Decisions wait for their labels for weeks: on disk, where a checkpoint saves no more than what is new.
+    configuration.set_string("state.backend.type", "rocksdb")
+    configuration.set_string("execution.checkpointing.incremental", "true")
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)
     own = settings.model_copy(

@@ -42,7 +42,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     if given := os.environ.get("WEIR_TEST_STACK"):
         yield LocalStack(Path(given))
         return
-    stack = LocalStack(tmp_path_factory.mktemp("stack"), StackOptions(taskmanagers=2))
+    stack = LocalStack(tmp_path_factory.mktemp("stack"), StackOptions(taskmanagers=2, high_availability=True))
     try:
         stack.up()
         yield stack

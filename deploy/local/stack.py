@@ -26,6 +26,7 @@ from deploy.local.processes import OwnedProcess
 from deploy.local.redis import RedisServer
 from deploy.local.submit import FlinkRest, submit_job
 from deploy.local.topics import create_topics
+from deploy.local.zookeeper import SESSION_SECONDS, ZooKeeper
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class StackOptions:
         See `FlinkCluster`.
     broker_heap_megabytes
         Java heap of the broker.
+    high_availability
+        Whether jobs outlive the JobManager: a ZooKeeper beside it remembers them, for as long as the stack is up.
     """
 
     taskmanagers: int = 2
@@ -67,6 +70,7 @@ class StackOptions:
     flink_memory: FlinkMemory = field(default_factory=FlinkMemory)
     flink_options: Mapping[str, str] = field(default_factory=dict)
     broker_heap_megabytes: int = 768
+    high_availability: bool = False
 
 
 class LocalStack:
@@ -185,7 +189,7 @@ class LocalStack:
             "checkpoint_interval_seconds": options.checkpoint_interval_seconds,
             "buffer_timeout_ms": options.buffer_timeout_ms,
             "memory": vars(options.flink_memory),
-            "options": dict(options.flink_options),
+            "options": {**self._high_availability(ports), **options.flink_options},
         }
         self._write(state)
 
@@ -225,6 +229,10 @@ class LocalStack:
     def _start_flink(self, state: dict[str, Any], jars: Jars) -> None:
         cluster = self._cluster(state)
         cluster.prepare(jars)
+        if self.options.high_availability:
+            port = state["ports"]["zookeeper"]
+            zookeeper = ZooKeeper(self.home / "data" / "zookeeper", self.logs, port, cluster.folder / "lib")
+            self._record(state, zookeeper.start())
         # TaskManagers look for the JobManager until they find it, so all JVMs can start at the same time.
         started = [self._launch_taskmanager(state, cluster, index) for index in range(self.options.taskmanagers)]
         self._record(state, cluster.start_jobmanager())
@@ -322,6 +330,19 @@ class LocalStack:
         self._cluster(state).wait_for_taskmanager(process, resource_id)
         return process
 
+    def kill_jobmanager(self) -> None:
+        """SIGKILL the JobManager; without `high_availability` its jobs are gone."""
+        self.process("jobmanager").kill()
+
+    def start_jobmanager(self) -> OwnedProcess:
+        """Start the JobManager again on the same ports, and wait for its REST interface."""
+        state = self._read()
+        if self.process("jobmanager").is_alive():
+            raise StackError("the jobmanager is running already")
+        process = self._cluster(state).start_jobmanager()
+        self._record(state, process)
+        return process
+
     def kill_broker(self) -> None:
         """SIGKILL the broker: no goodbye to clients, no flush beyond what the system has already."""
         self.process("broker").kill()
@@ -345,6 +366,19 @@ class LocalStack:
     def resume(self, name: str) -> None:
         """SIGCONT a paused process."""
         self.process(name).send(signal.SIGCONT)
+
+    def _high_availability(self, ports: Mapping[str, int]) -> dict[str, str]:
+        if not self.options.high_availability:
+            return {}
+        return {
+            "high-availability.type": "zookeeper",
+            "high-availability.zookeeper.quorum": f"127.0.0.1:{ports['zookeeper']}",
+            "high-availability.storageDir": (self.home / "flink" / "tmp" / "jobs").as_uri(),
+            "high-availability.cluster-id": "/weir",
+            "high-availability.jobmanager.port": str(ports["rpc"]),
+            "high-availability.zookeeper.client.session-timeout": f"{SESSION_SECONDS} s",
+            "high-availability.zookeeper.client.connection-timeout": f"{SESSION_SECONDS} s",
+        }
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -409,4 +443,4 @@ class LocalStack:
         temporary.replace(self.state_file)
 
 
-_PORTS = ("kafka", "controller", "rest", "rpc", "blob", "redis")
+_PORTS = ("kafka", "controller", "rest", "rpc", "blob", "redis", "zookeeper")

@@ -25,7 +25,7 @@ from confluent_kafka import Consumer, Producer
 
 from deploy.local.stack import LocalStack, StackOptions
 from schemas.records import decode_record, encode_record
-from tests.bench.measures import Helper, machine
+from tests.bench.measures import BenchError, Helper, machine
 from tests.integration.test_live_learner_in_job import KEY, an_update
 
 SWAP_SECONDS = 5.0
@@ -150,6 +150,8 @@ def label_to_score(load: Load, servers: str, rate: int, labels: int) -> dict[str
     load.step(rate, labels * LABEL_SECONDS + 60, follow)
     consumer.close()
     known = len(seen)
+    if not known:
+        raise BenchError(f"none of {len(sent_at)} labels reached a score; the learner job's log says why")
     milliseconds = 1000 * (np.array(seen) - np.array(sent_at[:known]))
     return {"rate": rate, "labels": len(sent_at), "in_use": known, **percentiles(milliseconds)}
 
@@ -174,7 +176,7 @@ def main() -> None:
             load = Load(servers, events + int(options.label_rate * (options.labels * LABEL_SECONDS + 90)))
             load.step(WARM_UP_RATE, 45)
             result = {"machine": machine(), "swap": swaps(load, servers, options.rate, options.seconds, options.rounds)}
-            stack.submit("jobs.update_learners", [])
+            stack.submit("jobs.update_learners", environment={"WEIR_START_FROM": "latest"})
             load.step(options.label_rate, 30)
             result["label_to_score"] = label_to_score(load, servers, options.label_rate, options.labels)
             load.stop()
