@@ -151,6 +151,10 @@ class Settings(BaseSettings):
         "combine",
         description="In scoring: combine the learner's score with the model's, only record it (shadow), or neither.",
     )
+    labels_per_second: int = Field(
+        1_000, ge=1, le=1_000_000, description="Labels that one source may teach for ever; those beyond are counted."
+    )
+    label_burst: int = Field(100_000, ge=1, description="Labels that one source may teach at once after a pause.")
     decision_lifetime_days: float = Field(
         30.0, gt=0, description="How long a decision waits for its label, in event time."
     )

@@ -1,7 +1,8 @@
 """Learn from labels while the stream runs, and publish what was learned.
 
 Reads
-    `decisions` (decision.avsc), read_committed, and `labels` (label.avsc).
+    `decisions` (decision.avsc), read_committed, and `labels` (label.avsc); `control` (learning_command.avsc), key
+    `learning/ID`.
 Writes
     `model-updates` (model_update.avsc), key learner/NAME, exactly once, compacted.
 Key
@@ -19,6 +20,7 @@ Guarantee
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -32,11 +34,15 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs.settings import Settings, SettingsError
 from jobs.stream import row_types, tables
+from jobs.stream.control import ControlRecord
+from jobs.stream.control_topic import read_newest
 from jobs.stream.keyed import by_key
 from jobs.stream.learning_function import LearningFunction
 from jobs.stream.shard_keys import shard_keys
 from jobs.stream.topic_partitions import partitions_of
 from models.features.catalogue import FEATURE_NAMES, FEATURE_SET
+from online_learning.guards.commands import KEY_PREFIX, Command, CommandError
+from online_learning.guards.rate_limit import RateLimit
 from online_learning.labels.label_join import DAY_MS
 from online_learning.learners.registry import ALL_LEARNERS
 from online_learning.learning_stage import LearningSettings
@@ -63,16 +69,27 @@ def learning_settings(settings: Settings, partitions: dict[str, int]) -> Learnin
         learner=settings.learner,
         decision_lifetime_ms=int(settings.decision_lifetime_days * DAY_MS),
         label_lifetime_ms=int(settings.label_lifetime_days * DAY_MS),
+        rate_limit=RateLimit(settings.labels_per_second, settings.label_burst),
         max_record_bytes=settings.max_record_bytes,
         max_future_ms=settings.max_future_seconds * 1000,
     )
 
 
+def commands_of(records: tuple[ControlRecord, ...]) -> tuple[Command, ...]:
+    """Return the commands among control records; what is none, the job reads again and logs."""
+    commands = []
+    for record in records:
+        if record.value and record.key.startswith(KEY_PREFIX.encode()):
+            with contextlib.suppress(CommandError):
+                commands.append(Command.of_record(record.key, record.value))
+    return tuple(commands)
+
+
 def submit(settings: Settings) -> None:
     """Make the real ends, wire the job between them and submit it."""
     topics = settings.topics
-    read = (topics.decisions, topics.labels)
-    learning = learning_settings(settings, partitions_of(settings, read))
+    learning = learning_settings(settings, partitions_of(settings, (topics.decisions, topics.labels)))
+    control, _ = read_newest(settings, topics.control)
     configuration = Configuration()
     configuration.set_string("parallelism.default", "1")
     configuration.set_string(
@@ -88,14 +105,16 @@ def submit(settings: Settings) -> None:
     own = settings.model_copy(
         update={"shards": 1, "microbatch_ms": MICROBATCH_MS, "group_id": f"{settings.group_id}-learners"}
     )
-    tables.create_source(sql, own, read, committed_only=True)
+    tables.create_source(sql, own, (topics.decisions, topics.labels, topics.control), committed_only=True)
     batches = tables.micro_batches(sql, own, shard_keys(get_gateway().jvm, 1))
     function = LearningFunction(
         learning,
         topics.decisions,
+        topics.control,
         settings.schema_registry_url,
         settings.publish_interval_seconds,
         int(settings.idle_seconds * 1000),
+        commands_of(control),
     )
     updates = by_key(batches, row_types.micro_batch()).process(function, row_types.pairs()).name("learn").uid("learn")
     tables.create_results_view(sql, "learned", updates, columns=2)

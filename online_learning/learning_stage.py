@@ -12,6 +12,9 @@ import numpy as np
 
 from models.state_map import StateMap
 from online_learning.combination.mix import ScoreMix
+from online_learning.guards.commands import Command, CommandLog
+from online_learning.guards.kept_states import KeptStates
+from online_learning.guards.rate_limit import RateLimit, SourceLimiter
 from online_learning.labels.label_join import DAY_MS, LabelJoin, LabelJoinSettings, MaturedColumns
 from online_learning.labels.precedence import SOURCES
 from online_learning.learners.contract import Learner
@@ -35,7 +38,7 @@ _SCORE_UNITS = 10**9  # scores are summed as integers: the sum does not depend o
 _LARGEST_SHIFT = 12.0
 
 _ORDER, _OWN = 3 << 50, 4 << 50  # keys beside those of the label join
-_LEARNER, _META, _MIX = _OWN, _OWN + 1, _OWN + 2
+_LEARNER, _META, _MIX, _KEPT = _OWN, _OWN + 1, _OWN + 2, _OWN + 16
 _ECHO = SOURCES.index("rule")
 
 
@@ -53,6 +56,7 @@ class LearningSettings:
     label_lifetime_ms: int = 7 * DAY_MS
     max_record_bytes: int = 1 << 20
     max_future_ms: int = DAY_MS
+    rate_limit: RateLimit = RateLimit()  # noqa: RUF009 - frozen
     labels_before_combination: int = 50  # of each verdict; until then the learner's score is recorded and nothing more
 
 
@@ -65,6 +69,10 @@ class LearningCounts:
     echoes: int = 0  # labels by rules: counted, and learned with weight 0
     rejected_decisions: int = 0  # undecodable, or of another feature set
     rejected_labels: int = 0
+    limited: int = 0  # labels beyond what their source may bring
+    quarantined: int = 0
+    rollbacks: int = 0
+    resets: int = 0  # the learner's scores were no numbers any more: it was set back
     tick: int = -(2**40)  # of the newest event time
     model_scored: int = 0  # decisions that the model scored, and the sum of those scores in units of 1e-9
     model_score_sum: int = 0
@@ -106,6 +114,9 @@ class LearningStage:
     join: LabelJoin = field(init=False)
     learner: Learner = field(init=False)
     mix: ScoreMix = field(init=False)
+    commands: CommandLog = field(init=False)
+    kept: KeptStates = field(init=False)
+    _limiter: SourceLimiter = field(init=False)
     counts: LearningCounts = field(init=False)
     _decisions: DecisionReader = field(init=False)
     _labels: LabelDecoder = field(init=False)
@@ -122,6 +133,11 @@ class LearningStage:
         self.mix = ScoreMix() if mix is None else ScoreMix.restore(mix)
         stored: dict[str, Any] = {} if meta is None else json.loads(meta)
         self.counts = LearningCounts(**{f.name: stored[f.name] for f in fields(LearningCounts) if f.name in stored})
+        self.commands = CommandLog.from_json(stored["commands"]) if "commands" in stored else CommandLog()
+        self.kept = KeptStates(self.state, _KEPT)
+        self._limiter = SourceLimiter(settings.rate_limit)
+        if "limiter" in stored:
+            self._limiter.tokens[:], self._limiter.last_ms[:] = stored["limiter"]
         self._decisions = DecisionReader(settings.feature_set, len(settings.feature_names))
         self._labels = LabelDecoder(self.registry, settings.max_record_bytes)
 
@@ -129,6 +145,11 @@ class LearningStage:
         """Take in records of DECISIONS or LABELS, each partition's in the order of its offsets."""
         self.order.add(topic, partition, offset, timestamp_ms, [value or b"" for value in values])
         self._learn_what_is_released()
+
+    def command(self, command: Command) -> None:
+        """Take an operator's command in; it is followed at its place among the labels."""
+        self.commands.add(command)
+        self._save_meta()
 
     def skip_idle(self, now_ms: int, idle_ms: int) -> None:
         """Go on without silent partitions; see `StreamOrder.skip_idle`."""
@@ -160,11 +181,22 @@ class LearningStage:
         """Whether both verdicts were labelled often enough for the learner to have a say."""
         return min(self.counts.frauds, self.counts.legitimate) >= self.settings.labels_before_combination
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether the learner's scores are numbers."""
+        probe = np.zeros((2, len(self.settings.feature_names)), np.float32)
+        probe[1] = 1.0
+        return bool(np.isfinite(self.learner.predict_proba_many(probe)).all())
+
     def _metrics(self) -> dict[str, float]:
         metrics = {
             "frauds": float(self.counts.frauds),
             "legitimate": float(self.counts.legitimate),
             "corrections": float(self.join.counts.corrections),
+            "limited": float(self.counts.limited),
+            "quarantined": float(self.counts.quarantined),
+            "rollbacks": float(self.counts.rollbacks),
+            "resets": float(self.counts.resets),
             "prior_shift": self.counts.prior_shift or 0.0,
             "batch_weight": self.mix.batch_weight,
             "learner_weight": self.mix.learner_weight,
@@ -175,17 +207,24 @@ class LearningStage:
         return metrics
 
     def _learn_what_is_released(self) -> None:
-        before = (self.learner.labels_seen, asdict(self.counts))
+        before = (self.learner, self.learner.labels_seen, self._meta())
         for run in self.order.release():
             if run.topic == DECISIONS:
                 self._take_decisions(run)
             else:
                 self._take_labels(run)
-        if self.learner.labels_seen != before[0]:
+        if (self.learner, self.learner.labels_seen) != before[:2]:
             self.state.put(_LEARNER, self.learner.snapshot())
             self.state.put(_MIX, self.mix.snapshot())
-        if asdict(self.counts) != before[1]:
-            self.state.put(_META, json.dumps(asdict(self.counts)).encode())
+        if self._meta() != before[2]:
+            self._save_meta()
+
+    def _meta(self) -> dict[str, Any]:
+        limiter = [self._limiter.tokens.tolist(), self._limiter.last_ms.tolist()]
+        return {**asdict(self.counts), "commands": self.commands.to_json(), "limiter": limiter}
+
+    def _save_meta(self) -> None:
+        self.state.put(_META, json.dumps(self._meta()).encode())
 
     def _take_decisions(self, run: Run) -> None:
         scored, _, rejected = self._decisions.decode([*run.values])
@@ -202,7 +241,10 @@ class LearningStage:
             if tick > before:
                 self.counts.tick = tick
                 self.counts.prior_shift = self._prior_shift()
+                self._set_back_if_broken()
                 if tick // TICKS > before // TICKS:
+                    if self.learner.labels_seen:
+                        self.kept.keep(self.learner.labels_seen, self.learner.snapshot(), self.mix.snapshot())
                     self.join.expire(tick // TICKS * HOUR_MS)
             self._note_scores(scored.model_score[start:end])
             self._learn(self.join.take_decisions(_rows(scored, start, end)))
@@ -223,13 +265,45 @@ class LearningStage:
         return min(max(shift, -_LARGEST_SHIFT), _LARGEST_SHIFT)
 
     def _take_labels(self, run: Run) -> None:
+        for start, end, command in self.commands.split(run.timestamp_ms):
+            if end > start:
+                self._take_label_rows(Run(run.topic, run.values[start:end], run.timestamp_ms[start:end]))
+            if command is None:
+                continue
+            if command.action == "rollback":
+                self.counts.rollbacks += 1
+                self._set_back(command.labels_seen)
+            else:
+                self.commands.follow(command)
+
+    def _set_back_if_broken(self) -> None:
+        if not self.is_sound:
+            self.counts.resets += 1
+            # The newest kept state was sound when it was kept.
+            self._set_back(self.learner.labels_seen)
+
+    def _set_back(self, labels_seen: int) -> None:
+        factory = ALL_LEARNERS[self.settings.learner]
+        found = self.kept.back_to(labels_seen)
+        if found is None:
+            self.learner, self.mix = factory(self.settings.feature_names, self.settings.seed), ScoreMix()
+        else:
+            self.learner, self.mix = factory.restore(found[0]), ScoreMix.restore(found[1])
+
+    def _take_label_rows(self, run: Run) -> None:
         labels, rows, rejected = self._labels.decode([*run.values])
         invalid = validate_labels(labels, run.timestamp_ms[rows], self.settings.max_future_ms)
         self.counts.rejected_labels += len(rejected) + len(invalid)
-        if invalid:
-            is_valid = np.ones(len(rows), np.bool_)
-            is_valid[[r.row for r in invalid]] = False
-            labels = labels.take(is_valid)
+        is_kept = np.ones(len(rows), np.bool_)
+        is_kept[[r.row for r in invalid]] = False
+        is_quarantined = is_kept & self.commands.is_quarantined(labels.source)
+        self.counts.quarantined += int(is_quarantined.sum())
+        is_kept &= ~is_quarantined
+        is_admitted = self._limiter.admit(labels.source[is_kept], run.timestamp_ms[rows][is_kept])
+        self.counts.limited += int((~is_admitted).sum())
+        is_kept[np.flatnonzero(is_kept)[~is_admitted]] = False
+        if not is_kept.all():
+            labels = labels.take(is_kept)
         if len(labels):
             self._learn(self.join.take_labels(labels))
 

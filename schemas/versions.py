@@ -19,7 +19,18 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 _FOLDER = Path(__file__).parent
 
-RECORDS = ("transaction", "label", "decision", "alert", "dead_letter", "rule", "model_update", "evidence", "drift")
+RECORDS = (
+    "transaction",
+    "label",
+    "decision",
+    "alert",
+    "dead_letter",
+    "rule",
+    "model_update",
+    "evidence",
+    "drift",
+    "learning_command",
+)
 """Records with a schema of their own, by file name."""
 
 

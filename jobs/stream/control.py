@@ -15,6 +15,7 @@ from schemas.errors import SerializationError
 from schemas.records import decode_record
 
 RULE_PREFIX, LEARNER_PREFIX = "rule/", "learner/"
+LEARNING_PREFIX = "learning/"  # commands to the learner job; nothing for scoring
 
 _PACKED = struct.Struct("<qq")
 
@@ -98,7 +99,7 @@ class Control:
             self._change_rule(key, record)
         elif key.startswith(LEARNER_PREFIX):
             self._change_learner(record)
-        else:
+        elif not key.startswith(LEARNING_PREFIX):
             raise ControlError(
                 f"key {record.key!r} is not of the form {RULE_PREFIX}RULE_ID or {LEARNER_PREFIX}NAME; send the record "
                 "with such a key"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +12,11 @@ from pyflink.common import Row
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 
 from jobs.stream.flink_state import STRIPES, FlinkStateMap
+from online_learning.guards.commands import KEY_PREFIX, Command, CommandError
 from online_learning.learning_stage import DECISIONS, LABELS, LearningSettings, LearningStage
 from schemas.registry import RegistrySchemas
+
+logger = logging.getLogger(__name__)
 
 TICK_MS = 500
 """Between looks at whether to publish, or to go on without a silent partition."""
@@ -29,12 +33,16 @@ class LearningFunction(KeyedProcessFunction):
         self,
         settings: LearningSettings,
         decisions_topic: str,
+        control_topic: str,
         registry_url: str | None,
         publish_interval_seconds: float,
         idle_ms: int,
+        initial_commands: tuple[Command, ...] = (),
     ) -> None:
+        self._initial_commands = initial_commands
         self._settings = settings
         self._decisions_topic = decisions_topic
+        self._control_topic = control_topic
         self._registry_url = registry_url
         self._publish_interval_seconds = publish_interval_seconds
         self._idle_ms = idle_ms
@@ -46,14 +54,19 @@ class LearningFunction(KeyedProcessFunction):
         self._stage: LearningStage | None = None
         self._published = 0  # labels seen by the parameters published last
         self._published_at = 0.0
+        self._set_back = 0
         self._has_timer = False
         metrics = runtime_context.get_metrics_group()
         self._records = metrics.counter("weir_learning_records_total")
         self._labels = metrics.counter("weir_labels_learned_total")
+        self._refused = metrics.counter("weir_learning_commands_refused_total")
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         """Take in one micro-batch of one topic."""
         stage = self._restored()
+        if value[1] == self._control_topic:
+            self._follow(stage, value)
+            return
         before = stage.learner.labels_seen
         stage.take(
             DECISIONS if value[1] == self._decisions_topic else LABELS,
@@ -79,12 +92,27 @@ class LearningFunction(KeyedProcessFunction):
     def _restored(self) -> LearningStage:
         if self._stage is None:
             self._stage = LearningStage(self._settings, self._state, self._registry)
+            for command in self._initial_commands:
+                self._stage.command(command)
         return self._stage
+
+    def _follow(self, stage: LearningStage, value: Row) -> None:
+        for data, key in zip(value[2], value[3], strict=True):
+            if key is None or not key.startswith(KEY_PREFIX.encode()) or not data:
+                continue  # rules, which are not for this job
+            try:
+                stage.command(Command.of_record(key, data))
+            except CommandError as error:
+                logger.error("command refused: %s", error)
+                self._refused.inc()
 
     def _publish(self, stage: LearningStage) -> Iterator[Row]:
         now = time.monotonic()
         seen = stage.learner.labels_seen
-        if seen == self._published or now - self._published_at < self._publish_interval_seconds:
+        if stage.counts.rollbacks + stage.counts.resets != self._set_back:
+            self._set_back = stage.counts.rollbacks + stage.counts.resets
+            self._published = -1  # another learner may have seen as many labels
+        if not stage.is_sound or seen == self._published or now - self._published_at < self._publish_interval_seconds:
             return
         self._published, self._published_at = seen, now
         yield Row([f"learner/{stage.learner.name}".encode()], [stage.publication()])

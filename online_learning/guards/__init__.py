@@ -1,0 +1,1 @@
+"""What keeps bad labels from learners, and learners from bad labels."""
