@@ -48,6 +48,9 @@ status: setup  ## Show what runs, where, and how far behind it is.
 chaos-learning: setup jars  ## Kill the learner job 10 times over 200,000 transactions; its weights must not show it.
 	WEIR_TEST_LEARNER_LABELS=200000 WEIR_TEST_LEARNER_KILLS=10 $(RUN) -m pytest tests/chaos/test_kill_learner.py $(ARGS)
 
+bench-refresh: setup jars .venv/made-bench  ## Measure how soon a label changes scores, and what swaps cost.
+	.venv/bin/python -m tests.bench.refresh
+
 bench: setup jars .venv/made-bench  ## Measure throughput and latency, beside a per-event job and quix-streams.
 	$(RUN) -m tests.bench $(ARGS)
 

@@ -45,6 +45,7 @@ class Topics:
     duplicates: str
     control: str
     model_updates: str
+    drift: str
 
 
 class Settings(BaseSettings):
@@ -186,6 +187,7 @@ class Settings(BaseSettings):
             "duplicates",
             "control",
             "model-updates",
+            "drift",
         )
         return Topics(*(self.topic_prefix + name for name in names))
 

@@ -4,7 +4,7 @@ Reads
     `decisions` (decision.avsc), read_committed, and `labels` (label.avsc); `control` (learning_command.avsc), key
     `learning/ID`.
 Writes
-    `model-updates` (model_update.avsc), key learner/NAME, exactly once, compacted.
+    `model-updates` (model_update.avsc), key learner/NAME, exactly once, compacted; `drift` (drift.avsc), exactly once.
 Key
     One: what is learned depends on the order of all labels. The job takes one slot.
 Event time
@@ -116,11 +116,13 @@ def submit(settings: Settings) -> None:
         int(settings.idle_seconds * 1000),
         commands_of(control),
     )
-    updates = by_key(batches, row_types.micro_batch()).process(function, row_types.pairs()).name("learn").uid("learn")
-    tables.create_results_view(sql, "learned", updates, columns=2)
+    updates = by_key(batches, row_types.micro_batch()).process(function, row_types.results()).name("learn").uid("learn")
+    tables.create_results_view(sql, "learned", updates)
     tables.create_sink(sql, settings, "model_updates", topics.model_updates, is_exactly_once=True, headers=False)
+    tables.create_sink(sql, settings, "drift", topics.drift, is_exactly_once=True, headers=False)
     statements = sql.create_statement_set()
     statements.add_insert_sql(tables.insert_pairs("model_updates", "learned", "f0", "f1"))
+    statements.add_insert_sql(tables.insert_pairs("drift", "learned", "f2", "f3"))
     statements.attach_as_datastream()
     environment.execute_async(JOB_NAME)
 

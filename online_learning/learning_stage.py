@@ -12,6 +12,9 @@ import numpy as np
 
 from models.state_map import StateMap
 from online_learning.combination.mix import ScoreMix
+from online_learning.drift.adapt import adapt, still_matters
+from online_learning.drift.event import DriftEvent
+from online_learning.drift.monitor import DriftMonitor, squared_error
 from online_learning.guards.commands import Command, CommandLog
 from online_learning.guards.kept_states import KeptStates
 from online_learning.guards.rate_limit import RateLimit, SourceLimiter
@@ -20,7 +23,7 @@ from online_learning.labels.precedence import SOURCES
 from online_learning.learners.contract import Learner
 from online_learning.learners.registry import ALL_LEARNERS
 from online_learning.stream_order import Run, StreamOrder
-from schemas.columns import F32, I32, I64
+from schemas.columns import F32, F64, I32, I64
 from schemas.decision_reader import DecisionReader, ScoredColumns
 from schemas.labels import LabelDecoder
 from schemas.records import encode_record
@@ -38,8 +41,9 @@ _SCORE_UNITS = 10**9  # scores are summed as integers: the sum does not depend o
 _LARGEST_SHIFT = 12.0
 
 _ORDER, _OWN = 3 << 50, 4 << 50  # keys beside those of the label join
-_LEARNER, _META, _MIX, _KEPT = _OWN, _OWN + 1, _OWN + 2, _OWN + 16
+_LEARNER, _META, _MIX, _DRIFT, _KEPT = _OWN, _OWN + 1, _OWN + 2, _OWN + 3, _OWN + 16
 _ECHO = SOURCES.index("rule")
+_SERIES = ("score:model", "score:learner", "error:model", "error:learner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class LearningCounts:
     tick: int = -(2**40)  # of the newest event time
     model_scored: int = 0  # decisions that the model scored, and the sum of those scores in units of 1e-9
     model_score_sum: int = 0
+    rate_factor: float = 1.0  # what drift multiplies the learner's steps by, as of the tick
     prior_shift: float | None = None  # log-odds of fraud among labels less that among decisions, as of the tick
     trained_from_ms: int = 2**62
     trained_to_ms: int = -(2**62)
@@ -89,7 +94,8 @@ class LearningStage:
     and where a restart took the state up again leave no trace (see `StreamOrder` for the one exception).
 
     A correction is learned like a new label: the learner saw the row with the opposite verdict before. A label by a
-    rule is the engine's own opinion and teaches nothing.
+    rule is the engine's own opinion and teaches nothing. Scores and errors of model and learner are watched for drift
+    (ADWIN, Page-Hinkley), and drift makes the learner's steps larger for a while, by the rules of `drift.adapt`.
 
     Frauds are labelled more often than what is legitimate, so the mix of batch model and learner is learned at the
     labels' odds and applied at the stream's: `prior_shift` is the difference, taken anew every 10 s of event time from
@@ -116,6 +122,9 @@ class LearningStage:
     mix: ScoreMix = field(init=False)
     commands: CommandLog = field(init=False)
     kept: KeptStates = field(init=False)
+    monitor: DriftMonitor = field(init=False)
+    drifts: list[DriftEvent] = field(init=False)  # those that still change how fast is learned
+    _new_drifts: list[DriftEvent] = field(init=False)
     _limiter: SourceLimiter = field(init=False)
     counts: LearningCounts = field(init=False)
     _decisions: DecisionReader = field(init=False)
@@ -135,6 +144,10 @@ class LearningStage:
         self.counts = LearningCounts(**{f.name: stored[f.name] for f in fields(LearningCounts) if f.name in stored})
         self.commands = CommandLog.from_json(stored["commands"]) if "commands" in stored else CommandLog()
         self.kept = KeptStates(self.state, _KEPT)
+        drift = self.state.get(_DRIFT)
+        self.monitor = DriftMonitor(_SERIES) if drift is None else DriftMonitor.restore(drift)
+        self.drifts = [DriftEvent(**event) for event in stored.get("drifts", [])]
+        self._new_drifts = []
         self._limiter = SourceLimiter(settings.rate_limit)
         if "limiter" in stored:
             self._limiter.tokens[:], self._limiter.last_ms[:] = stored["limiter"]
@@ -145,6 +158,11 @@ class LearningStage:
         """Take in records of DECISIONS or LABELS, each partition's in the order of its offsets."""
         self.order.add(topic, partition, offset, timestamp_ms, [value or b"" for value in values])
         self._learn_what_is_released()
+
+    def take_drifts(self) -> list[DriftEvent]:
+        """Return what was found to drift since the last call, in the order in which it was found."""
+        found, self._new_drifts = self._new_drifts, []
+        return found
 
     def command(self, command: Command) -> None:
         """Take an operator's command in; it is followed at its place among the labels."""
@@ -198,6 +216,7 @@ class LearningStage:
             "rollbacks": float(self.counts.rollbacks),
             "resets": float(self.counts.resets),
             "prior_shift": self.counts.prior_shift or 0.0,
+            "rate_factor": self.counts.rate_factor,
             "batch_weight": self.mix.batch_weight,
             "learner_weight": self.mix.learner_weight,
         }
@@ -208,6 +227,7 @@ class LearningStage:
 
     def _learn_what_is_released(self) -> None:
         before = (self.learner, self.learner.labels_seen, self._meta())
+        run = None
         for run in self.order.release():
             if run.topic == DECISIONS:
                 self._take_decisions(run)
@@ -216,12 +236,15 @@ class LearningStage:
         if (self.learner, self.learner.labels_seen) != before[:2]:
             self.state.put(_LEARNER, self.learner.snapshot())
             self.state.put(_MIX, self.mix.snapshot())
+        if run is not None:
+            self.state.put(_DRIFT, self.monitor.snapshot())
         if self._meta() != before[2]:
             self._save_meta()
 
     def _meta(self) -> dict[str, Any]:
         limiter = [self._limiter.tokens.tolist(), self._limiter.last_ms.tolist()]
-        return {**asdict(self.counts), "commands": self.commands.to_json(), "limiter": limiter}
+        drifts = [asdict(event) for event in self.drifts]
+        return {**asdict(self.counts), "commands": self.commands.to_json(), "limiter": limiter, "drifts": drifts}
 
     def _save_meta(self) -> None:
         self.state.put(_META, json.dumps(self._meta()).encode())
@@ -241,13 +264,26 @@ class LearningStage:
             if tick > before:
                 self.counts.tick = tick
                 self.counts.prior_shift = self._prior_shift()
+                self.counts.rate_factor = self._rate_factor(tick * TICK_MS)
                 self._set_back_if_broken()
                 if tick // TICKS > before // TICKS:
                     if self.learner.labels_seen:
                         self.kept.keep(self.learner.labels_seen, self.learner.snapshot(), self.mix.snapshot())
                     self.join.expire(tick // TICKS * HOUR_MS)
             self._note_scores(scored.model_score[start:end])
+            self._watch("score:model", scored.model_score[start:end], scored.event_time_ms[start:end])
+            self._watch("score:learner", scored.learner_score[start:end], scored.event_time_ms[start:end])
             self._learn(self.join.take_decisions(_rows(scored, start, end)))
+
+    def _watch(self, series: str, values: F32 | F64, time_ms: I64) -> None:
+        known = np.isfinite(values)
+        found = self.monitor.update_series(series, values[known], time_ms[known])
+        self.drifts += found
+        self._new_drifts += found
+
+    def _rate_factor(self, now_ms: int) -> float:
+        self.drifts = [event for event in self.drifts if still_matters(event, now_ms)]
+        return adapt(self.drifts, now_ms, ("learner",)).rate_factor["learner"]
 
     def _note_scores(self, model_score: F32) -> None:
         known = model_score[np.isfinite(model_score)].astype(np.float64)
@@ -311,7 +347,13 @@ class LearningStage:
         if len(matured) == 0:
             return
         is_echo = matured.source == _ECHO
-        self.learner.learn_many(matured.features, matured.is_fraud, (~is_echo).astype(np.float32))
+        # Of a label that counts twice the learner takes about twice the step.
+        weight = np.where(is_echo, 0.0, self.counts.rate_factor).astype(np.float32)
+        self.learner.learn_many(matured.features, matured.is_fraud, weight)
+        told = ~is_echo
+        for name, score in (("model", matured.model_score), ("learner", matured.learner_score)):
+            errors = squared_error(matured.is_fraud[told], score[told])
+            self._watch(f"error:{name}", errors, matured.label_time_ms[told])
         if self.counts.prior_shift is not None:
             taught = ~is_echo & np.isfinite(matured.model_score)
             self.mix.learn_many(

@@ -48,7 +48,7 @@ def a_ledger(transactions: int, seed: int, start_ms: int = START_MS) -> list[Sen
             X[rng.random(X.shape) < 0.1] = np.nan
             names = [f"L{seed}-{group}-{i}" for i in range(GROUP)]
             made.append((names, is_fraud))
-            values = encode_decisions(_decisions(names, now, X))
+            values = encode_decisions(decision_columns(names, now, X))
             sent += [
                 Sent(DECISIONS, int(p), now, value)
                 for p, value in zip(rng.integers(0, DECISION_PARTITIONS, GROUP), values, strict=True)
@@ -72,9 +72,9 @@ def a_ledger(transactions: int, seed: int, start_ms: int = START_MS) -> list[Sen
     X = rng.normal(size=(20, len(FEATURE_NAMES))).astype(np.float32)
     sent += [
         Sent(DECISIONS, i % DECISION_PARTITIONS, now + 1, value)
-        for i, value in enumerate(encode_decisions(_decisions(early, now, X)))
+        for i, value in enumerate(encode_decisions(decision_columns(early, now, X)))
     ]
-    closing = _decisions([f"close-{i}" for i in range(DECISION_PARTITIONS)], now + 10, X[:DECISION_PARTITIONS])
+    closing = decision_columns([f"close-{i}" for i in range(DECISION_PARTITIONS)], now + 10, X[:DECISION_PARTITIONS])
     sent += [Sent(DECISIONS, i, now + 10, value) for i, value in enumerate(encode_decisions(closing))]
     sent += _labels(["close"], now + 10, np.zeros(1, np.bool_), np.zeros(1, np.uint8))
     return sent
@@ -84,7 +84,8 @@ def _texts(text: str, n: int) -> StringColumn:
     return StringColumn.from_values([text] * n)
 
 
-def _decisions(names: list[str], now: int, X: np.ndarray) -> DecisionColumns:  # type: ignore[type-arg]
+def decision_columns(names: list[str], now: int, X: np.ndarray) -> DecisionColumns:  # type: ignore[type-arg]
+    """Make decisions with given features, scored 0.1 by the model and some by a learner."""
     n = len(names)
     zeros = np.zeros(n, np.int64)
     return DecisionColumns(

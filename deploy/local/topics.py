@@ -30,6 +30,7 @@ TOPICS = (
     TopicSpec("dead-letters", 1, {"max.message.bytes": str(LARGE_BYTES)}),
     TopicSpec("duplicates", 1, {"max.message.bytes": str(LARGE_BYTES)}),
     TopicSpec("control", 1, {"cleanup.policy": "compact", "segment.ms": "600000"}),
+    TopicSpec("drift", 1),
     TopicSpec(
         "model-updates",
         1,

@@ -14,6 +14,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from jobs.stream.flink_state import STRIPES, FlinkStateMap
 from online_learning.guards.commands import KEY_PREFIX, Command, CommandError
 from online_learning.learning_stage import DECISIONS, LABELS, LearningSettings, LearningStage
+from schemas.records import encode_record
 from schemas.registry import RegistrySchemas
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class LearningFunction(KeyedProcessFunction):
         )
         self._records.inc(len(value[2]))
         self._labels.inc(stage.learner.labels_seen - before)
+        yield from self._tell_drifts(stage)
         yield from self._publish(stage)
         self._set_timer(ctx)
 
@@ -86,6 +88,7 @@ class LearningFunction(KeyedProcessFunction):
         stage = self._restored()
         if self._idle_ms:
             stage.skip_idle(time.time_ns() // 1_000_000, self._idle_ms)
+            yield from self._tell_drifts(stage)
         yield from self._publish(stage)
         self._set_timer(ctx)
 
@@ -115,7 +118,13 @@ class LearningFunction(KeyedProcessFunction):
         if not stage.is_sound or seen == self._published or now - self._published_at < self._publish_interval_seconds:
             return
         self._published, self._published_at = seen, now
-        yield Row([f"learner/{stage.learner.name}".encode()], [stage.publication()])
+        yield Row([f"learner/{stage.learner.name}".encode()], [stage.publication()], [], [])
+
+    def _tell_drifts(self, stage: LearningStage) -> Iterator[Row]:
+        drifts = stage.take_drifts()
+        if drifts:
+            keys = [drift.key.encode() for drift in drifts]
+            yield Row([], [], keys, [encode_record("drift", drift.as_record()) for drift in drifts])
 
     def _set_timer(self, ctx: Any) -> None:
         if not self._has_timer:

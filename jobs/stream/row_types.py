@@ -45,13 +45,8 @@ def refused() -> TypeInformation:
 
 
 def results() -> TypeInformation:
-    """Decisions and alerts: keys and values of each."""
+    """Keys and values of records for two topics: decisions and alerts; parameters and drift."""
     return Types.ROW([blobs(), blobs(), blobs(), blobs()])
-
-
-def pairs() -> TypeInformation:
-    """Records for a topic: keys and values."""
-    return Types.ROW([blobs(), blobs()])
 
 
 def control_record() -> TypeInformation:
