@@ -49,7 +49,7 @@ chaos-learning: setup jars  ## Kill the learner job 10 times over 200,000 transa
 	WEIR_TEST_LEARNER_LABELS=200000 WEIR_TEST_LEARNER_KILLS=10 $(RUN) -m pytest tests/chaos/test_kill_learner.py $(ARGS)
 
 bench-refresh: setup jars .venv/made-bench  ## Measure how soon a label changes scores, and what swaps cost.
-	.venv/bin/python -m tests.bench.refresh
+	$(RUN) -m tests.bench.refresh $(ARGS)
 
 bench: setup jars .venv/made-bench  ## Measure throughput and latency, beside a per-event job and quix-streams.
 	$(RUN) -m tests.bench $(ARGS)

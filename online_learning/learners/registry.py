@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from online_learning.learners.boosting import BoostedTrees
+from online_learning.learners.committee import Committee
 from online_learning.learners.contract import AnomalyDetector, Learner
 from online_learning.learners.forest import OnlineForest
 from online_learning.learners.half_space_trees import HalfSpaceTrees
@@ -34,6 +35,6 @@ class DetectorFactory(Protocol):
 
 
 ALL_LEARNERS: Mapping[str, LearnerFactory] = {
-    learner.name: learner for learner in (LogisticRegression, OnlineForest, BoostedTrees, ReplayNetwork)
+    learner.name: learner for learner in (LogisticRegression, OnlineForest, BoostedTrees, ReplayNetwork, Committee)
 }
 ALL_DETECTORS: Mapping[str, DetectorFactory] = {HalfSpaceTrees.name: HalfSpaceTrees}
