@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from schemas import framing
@@ -118,12 +117,12 @@ class LedgerReader:
             features.view(np.uint32), sequences, degraded, spans, hashes,
         )  # fmt: skip
         numbers = self._number(buffer, hashes, spans[:, 0], is_read)
-        columns = [StringColumn(buffer, offsets.copy(), lengths.astype(np.int32)) for offsets, lengths in strings]
+        ids = [StringColumn(buffer, offsets.copy(), lengths.astype(np.int32)) for offsets, lengths in strings]
         event_time, amount, partition, offset, source_time, outcome = integers
         return LedgerColumns(
-            is_read, *columns, event_time, amount, partition.astype(np.int32), offset, source_time,
-            outcome.astype(np.uint8), *scores, numbers, tuple(self.versions), features, sequences, degraded,
-            spans[:, 1], spans[:, 2], buffer,
+            is_read, ids[0], ids[1], ids[2], ids[3], event_time, amount, partition.astype(np.int32), offset,
+            source_time, outcome.astype(np.uint8), scores[0], scores[1], scores[2], scores[3], numbers,
+            tuple(self.versions), features, sequences, degraded, spans[:, 1], spans[:, 2], buffer,
         )  # fmt: skip
 
     def _number(self, buffer: U8, hashes: U64, spans: I64, is_read: Bool) -> I32:
@@ -148,7 +147,7 @@ def _texts(data: bytes) -> list[str]:
     buffer = np.frombuffer(data + bytes(8), np.uint8)
     at, found = 0, []
     for _ in range(_STRINGS_OF_VERSIONS):
-        length, at = _read_long(buffer, at, len(data))
+        length, at = (int(v) for v in _read_long(buffer, at, len(data)))
         found.append(data[at : at + length].decode("utf-8", "replace"))
         at += length
     return found
@@ -243,9 +242,9 @@ def _skip_explanation(address, at, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _read(
+def _read(  # type: ignore[no-untyped-def]
     buffer, starts, ends, header, is_read, integers, strings, scores, features, sequences, degraded, spans, hashes
-):  # type: ignore[no-untyped-def]
+):
     address = address_of(buffer)
     for i in range(len(starts)):
         at, end = starts[i], ends[i]

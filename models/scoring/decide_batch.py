@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.features.assemble import assemble
+from models.features.assemble import Reference, assemble
 from models.features.catalogue import FEATURE_SET
 from models.features.partials import touch_sequences
 from models.scoring.decider import Decider
+from models.scoring.home_batch import HomeBatch
 from models.scoring.pending import Complete
 from models.scoring.reference import ReferenceLookup
-from schemas.columns import U8
+from schemas.columns import F32, I64, U8, Bool
 from schemas.decisions import DecisionColumns
 from schemas.encode import encode_decisions
 from schemas.records import encode_alert
@@ -64,18 +65,47 @@ def decide_batch(
         Kind and name of the run, for the record alone.
     """
     batch = complete.batch
-    columns = batch.columns
-    looked_up = reference.lookup(columns) if reference is not None else None
-    X = assemble(columns, complete.partials, looked_up)
+    looked_up = reference.lookup(batch.columns) if reference is not None else None
+    return decide_rows(decider, features_of(complete, looked_up), looked_up is not None, decision_time_ms, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A batch with its features, ready to be decided on."""
+
+    batch: HomeBatch
+    X: F32  # (n, F) in the catalogue's order; NaN is missing
+    sequences: I64  # (n, 3) of the touches; -1 none
+    is_incomplete: Bool  # (n,) a partial that should be there is missing
+    has_missing_shards: bool
+
+    def take(self, rows: slice) -> Assembled:
+        """Return some of the rows."""
+        return Assembled(
+            self.batch.take(rows), self.X[rows], self.sequences[rows], self.is_incomplete[rows], self.has_missing_shards
+        )
+
+
+def features_of(complete: Complete, reference: Reference | None) -> Assembled:
+    """Put the features of a batch together; those of reference data are NaN without any."""
+    batch = complete.batch
     sequences = touch_sequences(complete.partials, len(batch))
-    has_device = columns.device_id.lengths >= 0
+    has_device = batch.columns.device_id.lengths >= 0
     is_incomplete = (sequences[:, :2] < 0).any(axis=1) | ((sequences[:, 2] < 0) & has_device)
+    X = assemble(batch.columns, complete.partials, reference)
+    return Assembled(batch, X, sequences, is_incomplete, complete.missing_shards != 0)
+
+
+def decide_rows(decider: Decider, assembled: Assembled, has_reference: bool, decision_time_ms: int, run: Run) -> Scored:
+    """Decide on transactions whose features are there, and encode what comes of it; parameters as `decide_batch`."""
+    batch, X = assembled.batch, assembled.X
+    columns = batch.columns
     decided = decider.decide(
         columns,
         X,
         np.maximum(columns.event_time_ms - batch.history_start_ms, 0),
-        degraded=() if looked_up is not None else ("reference",),
-        degraded_rows={"entities": is_incomplete} if complete.missing_shards else None,
+        degraded=() if has_reference else ("reference",),
+        degraded_rows={"entities": assembled.is_incomplete} if assembled.has_missing_shards else None,
     )
     decisions = encode_decisions(
         DecisionColumns(
@@ -103,7 +133,7 @@ def decide_batch(
             rules_version=decider.rules.version,
             feature_set=FEATURE_SET,
             features=X,
-            touch_sequences=sequences,
+            touch_sequences=assembled.sequences,
             explanation=decided.explanation,
             default_explanation=decided.default_explanation,
             revision=0,
@@ -116,12 +146,12 @@ def decide_batch(
     raw = columns.account_id.buffer.tobytes()
     spans = zip(columns.account_id.offsets.tolist(), columns.account_id.lengths.tolist(), strict=True)
     keys = [raw[start : start + length] for start, length in spans]
-    alerts = decider.alerts(decided, columns, batch.source_time_ms, decision_time_ms)
+    alerts = decider.alerts(decided, columns, batch.source_time_ms, decision_time_ms, run.mode, run.run_id)
     return Scored(
         decision_keys=keys,
         decisions=decisions,
         alert_keys=[keys[row] for row in alerts],
         alerts=[encode_alert(alert) for alert in alerts.values()],
         outcomes=decided.outcome,
-        degraded_rows=len(batch) if looked_up is None else int(is_incomplete.sum()),
+        degraded_rows=int(assembled.is_incomplete.sum()) if has_reference else len(batch),
     )

@@ -270,7 +270,13 @@ class Decider:
         return explanation
 
     def alerts(
-        self, decided: Decided, columns: TransactionColumns, source_time_ms: I64, decision_time_ms: int
+        self,
+        decided: Decided,
+        columns: TransactionColumns,
+        source_time_ms: I64,
+        decision_time_ms: int,
+        mode: str = "live",
+        run_id: str = "",
     ) -> dict[int, dict[str, Any]]:
         """Return the alert of every row that is not approved, as records of `alert.avsc`, by row.
 
@@ -284,6 +290,8 @@ class Decider:
             (n,) Kafka record timestamps of the transactions.
         decision_time_ms
             Wall clock of the decision, read by the caller.
+        mode, run_id
+            Kind and name of the run.
         """
         alerts = {}
         for row in decided.alert_rows.tolist():
@@ -309,6 +317,8 @@ class Decider:
                 "model_name": self.model_name,
                 "model_version": self.model_version,
                 "rules_version": self.rules.version,
+                "mode": mode,
+                "run_id": run_id,
             }
         return alerts
 

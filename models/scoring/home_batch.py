@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.scoring.recorded_rows import RecordedRows
 from schemas.columns import I32, I64, StringColumn, TransactionColumns
 
-_HEADER = struct.Struct("<qqqqqqq")
+_HEADER = struct.Struct("<qqqqqqqq")
 
 _STRINGS = (
     "transaction_id", "account_id", "counterparty_id", "currency", "account_country", "counterparty_country",
@@ -37,6 +38,8 @@ class HomeBatch:
         Event time of the first transaction that the home shard ever accepted.
     ingest_time_ms
         Wall clock when the batch was decoded.
+    recorded
+        Of a replay: what is on record of the transactions.
     """
 
     sequence: int
@@ -47,9 +50,22 @@ class HomeBatch:
     partition: I32
     offset: I64
     source_time_ms: I64
+    recorded: RecordedRows | None = None
 
     def __len__(self) -> int:
         return len(self.columns)
+
+    def take(self, rows: slice) -> HomeBatch:
+        """Return some of the transactions; they keep the batch's number."""
+        at = np.arange(len(self))[rows]
+        return replace(
+            self,
+            columns=self.columns.take(at),
+            partition=self.partition[rows],
+            offset=self.offset[rows],
+            source_time_ms=self.source_time_ms[rows],
+            recorded=None if self.recorded is None else self.recorded.take(rows),
+        )
 
     def to_bytes(self) -> bytes:
         """Pack the batch, little-endian; the strings' shared buffer travels once."""
@@ -66,18 +82,22 @@ class HomeBatch:
             strings.append(column.lengths.tobytes())
         n = len(columns)
         names = "\0".join(columns.attribute_names).encode()
+        recorded = b"" if self.recorded is None else self.recorded.to_bytes()
         header = _HEADER.pack(
-            self.sequence, self.entity_shards, self.history_start_ms, self.ingest_time_ms, n, at, len(names)
-        )
+            self.sequence, self.entity_shards, self.history_start_ms, self.ingest_time_ms, n, at, len(names),
+            len(recorded),
+        )  # fmt: skip
         numbers = [getattr(columns, name).astype(dtype, copy=False).tobytes() for name, dtype in _NUMBERS]
         kafka = [self.offset.tobytes(), self.source_time_ms.tobytes(), self.partition.tobytes()]
         attributes = np.ascontiguousarray(columns.attributes).tobytes()
-        return b"".join([header, names, *(b for _, b in buffers.values()), *strings, *numbers, *kafka, attributes])
+        arrays = [*strings, *numbers, *kafka, attributes]
+        return b"".join([header, names, *(b for _, b in buffers.values()), *arrays, recorded])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> HomeBatch:
         """Unpack what `to_bytes` packed; the arrays are read-only views of `data`."""
-        sequence, entity_shards, history_start_ms, ingest_time_ms, n, size, names_size = _HEADER.unpack_from(data)
+        *numbers, n, size, names_size, recorded_size = _HEADER.unpack_from(data)
+        sequence, entity_shards, history_start_ms, ingest_time_ms = numbers
         at = _HEADER.size
         names = data[at : at + names_size].decode()
         attribute_names = tuple(names.split("\0")) if names else ()
@@ -107,4 +127,5 @@ class HomeBatch:
             partition,
             offset,
             source_time_ms,
+            RecordedRows.from_bytes(data[at : at + recorded_size]) if recorded_size else None,
         )

@@ -12,6 +12,7 @@ from models.features.assemble import label_touches, make_touches
 from models.scoring.core_settings import CoreSettings
 from models.scoring.deduplicate import DuplicateFilter
 from models.scoring.home_batch import HomeBatch
+from models.scoring.recorded_rows import IN_LEDGER, RecordedRows
 from models.state_map import StateMap
 from schemas.columns import RawRecords, Rejected
 from schemas.labels import LabelDecoder
@@ -22,6 +23,7 @@ from schemas.validate import validate_labels, validate_transactions
 _META = -2  # key beside those of the duplicate filter
 _META_FORMAT = struct.Struct("<qq")  # next batch's sequence, history start
 _NO_HISTORY = 2**63 - 1
+_UNDECIDED = "the ledger has no decision on it: replay up to what the scoring job has decided, or in the log's order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class HomeOutput:
     touches: list[npt.NDArray[np.void]]  # one block per entity shard
     rejected: list[Rejected]
     duplicates: npt.NDArray[np.intp]  # rows of the records
+    rows: npt.NDArray[np.intp]  # of the records that `event` of the touches counts: those accepted
 
 
 class HomeStage:
@@ -57,7 +60,9 @@ class HomeStage:
         if (meta := state.get(_META)) is not None:
             self._sequence, self._history_start_ms = _META_FORMAT.unpack(meta)
 
-    def transactions(self, records: RawRecords, ingest_time_ms: int) -> HomeOutput:
+    def transactions(
+        self, records: RawRecords, ingest_time_ms: int, recorded: RecordedRows | None = None, by_ledger: bool = False
+    ) -> HomeOutput:
         """Take in transactions.
 
         Parameters
@@ -66,6 +71,10 @@ class HomeStage:
             Of the transactions' topic, each partition in the order of its offsets.
         ingest_time_ms
             Wall clock, for the record of the decision alone.
+        recorded
+            Of a replay: what is on record of each of `records`; travels with the batch.
+        by_ledger
+            Of a replay in recorded order: accept what the ledger says was accepted, whatever the ids remembered here.
         """
         columns, rows, rejected = self._transactions.decode(records.values)
         invalid = validate_transactions(columns, records.timestamp_ms[rows], self._settings.max_future_ms)
@@ -75,11 +84,20 @@ class HomeStage:
             is_valid[[r.row for r in invalid]] = False
             columns, rows = columns.take(is_valid), rows[is_valid]
         is_duplicate = self._duplicates.accept(columns.transaction_id)
+        is_accepted = ~is_duplicate
+        if by_ledger and recorded is not None:
+            is_accepted = recorded.has(IN_LEDGER)[rows]
+            is_duplicate &= ~is_accepted
+            undecided = rows[~is_accepted & ~is_duplicate]
+            rejected = [
+                *rejected,
+                *(Rejected(row, "replay", "NOT_IN_LEDGER", _UNDECIDED) for row in undecided.tolist()),
+            ]
         duplicates = rows[is_duplicate]
-        if len(duplicates):
-            columns, rows = columns.take(~is_duplicate), rows[~is_duplicate]
+        if not is_accepted.all():
+            columns, rows = columns.take(is_accepted), rows[is_accepted]
         if len(rows) == 0:
-            return HomeOutput(None, [], rejected, duplicates)
+            return HomeOutput(None, [], rejected, duplicates, rows)
         touches = make_touches(columns, self._settings.shards)
         if self._history_start_ms == _NO_HISTORY:
             self._history_start_ms = int(columns.event_time_ms[0])
@@ -92,10 +110,11 @@ class HomeStage:
             partition=records.partition[rows],
             offset=records.offset[rows],
             source_time_ms=records.timestamp_ms[rows],
+            recorded=None if recorded is None else recorded.take(rows),
         )
         self._sequence += 1
         self._state.put(_META, _META_FORMAT.pack(self._sequence, self._history_start_ms))
-        return HomeOutput(batch, touches, rejected, duplicates)
+        return HomeOutput(batch, touches, rejected, duplicates, rows)
 
     def labels(self, records: RawRecords) -> HomeOutput:
         """Take in labels; they touch their entities and give no batch to decide on."""
@@ -105,5 +124,6 @@ class HomeStage:
             rejected = [*rejected, *(replace(r, row=int(rows[r.row])) for r in invalid)]
             is_valid = np.ones(len(rows), np.bool_)
             is_valid[[r.row for r in invalid]] = False
-            columns = columns.take(is_valid)
-        return HomeOutput(None, label_touches(columns, self._settings.shards), rejected, np.zeros(0, np.intp))
+            columns, rows = columns.take(is_valid), rows[is_valid]
+        touches = label_touches(columns, self._settings.shards)
+        return HomeOutput(None, touches, rejected, np.zeros(0, np.intp), rows)

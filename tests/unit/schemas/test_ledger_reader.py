@@ -54,7 +54,8 @@ def test_the_body_leaves_out_only_what_the_run_alone_knows() -> None:
     assert first.body(0) == second.body(0)
     assert first.body(1) != second.body(1)
     hashes = first.body_hashes(), second.body_hashes()
-    assert hashes[0][0] == hashes[1][0] and hashes[0][1] != hashes[1][1]
+    assert hashes[0][0] == hashes[1][0]
+    assert hashes[0][1] != hashes[1][1]
     start, end = first.body_span[0].tolist()
     assert one[0][10 : 10 + end - start] == first.body(0)
 
