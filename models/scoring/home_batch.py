@@ -12,7 +12,7 @@ import numpy.typing as npt
 from models.scoring.recorded_rows import RecordedRows
 from schemas.columns import I32, I64, StringColumn, TransactionColumns
 
-_HEADER = struct.Struct("<qqqqqqqq")
+_HEADER = struct.Struct("<qqqqqqq")
 
 _STRINGS = (
     "transaction_id", "account_id", "counterparty_id", "currency", "account_country", "counterparty_country",
@@ -35,7 +35,7 @@ class HomeBatch:
     entity_shards
         Bit s is set if entity shard s got touches and will send partial features.
     history_start_ms
-        Event time of the first transaction that the home shard ever accepted.
+        (n,) event time of the first transaction that was ever accepted from the row's partition.
     ingest_time_ms
         Wall clock when the batch was decoded.
     recorded
@@ -44,7 +44,7 @@ class HomeBatch:
 
     sequence: int
     entity_shards: int
-    history_start_ms: int
+    history_start_ms: I64
     ingest_time_ms: int
     columns: TransactionColumns
     partition: I32
@@ -64,6 +64,7 @@ class HomeBatch:
             partition=self.partition[rows],
             offset=self.offset[rows],
             source_time_ms=self.source_time_ms[rows],
+            history_start_ms=self.history_start_ms[rows],
             recorded=None if self.recorded is None else self.recorded.take(rows),
         )
 
@@ -83,12 +84,9 @@ class HomeBatch:
         n = len(columns)
         names = "\0".join(columns.attribute_names).encode()
         recorded = b"" if self.recorded is None else self.recorded.to_bytes()
-        header = _HEADER.pack(
-            self.sequence, self.entity_shards, self.history_start_ms, self.ingest_time_ms, n, at, len(names),
-            len(recorded),
-        )  # fmt: skip
+        header = _HEADER.pack(self.sequence, self.entity_shards, self.ingest_time_ms, n, at, len(names), len(recorded))
         numbers = [getattr(columns, name).astype(dtype, copy=False).tobytes() for name, dtype in _NUMBERS]
-        kafka = [self.offset.tobytes(), self.source_time_ms.tobytes(), self.partition.tobytes()]
+        kafka = [a.tobytes() for a in (self.offset, self.source_time_ms, self.history_start_ms, self.partition)]
         attributes = np.ascontiguousarray(columns.attributes).tobytes()
         arrays = [*strings, *numbers, *kafka, attributes]
         return b"".join([header, names, *(b for _, b in buffers.values()), *arrays, recorded])
@@ -97,7 +95,7 @@ class HomeBatch:
     def from_bytes(cls, data: bytes) -> HomeBatch:
         """Unpack what `to_bytes` packed; the arrays are read-only views of `data`."""
         *numbers, n, size, names_size, recorded_size = _HEADER.unpack_from(data)
-        sequence, entity_shards, history_start_ms, ingest_time_ms = numbers
+        sequence, entity_shards, ingest_time_ms = numbers
         at = _HEADER.size
         names = data[at : at + names_size].decode()
         attribute_names = tuple(names.split("\0")) if names else ()
@@ -115,7 +113,8 @@ class HomeBatch:
             fields[name] = StringColumn(buffer, take(n, np.int64), take(n, np.int32))
         for name, dtype in _NUMBERS:
             fields[name] = take(n, dtype)
-        offset, source_time_ms, partition = take(n, np.int64), take(n, np.int64), take(n, np.int32)
+        offset, source_time_ms, history_start_ms = (take(n, np.int64) for _ in range(3))
+        partition = take(n, np.int32)
         fields["attributes"] = take(n * len(attribute_names), np.float64).reshape(n, len(attribute_names))
         columns = TransactionColumns(attribute_names=attribute_names, **fields)
         return cls(

@@ -14,15 +14,15 @@ from models.scoring.deduplicate import DuplicateFilter
 from models.scoring.home_batch import HomeBatch
 from models.scoring.recorded_rows import IN_LEDGER, RecordedRows
 from models.state_map import StateMap
-from schemas.columns import RawRecords, Rejected
+from schemas.columns import I32, I64, RawRecords, Rejected
 from schemas.labels import LabelDecoder
 from schemas.registry import SchemaLookup
 from schemas.transactions import TransactionDecoder
 from schemas.validate import validate_labels, validate_transactions
 
 _META = -2  # key beside those of the duplicate filter
-_META_FORMAT = struct.Struct("<qq")  # next batch's sequence, history start
-_NO_HISTORY = 2**63 - 1
+_META_FORMAT = struct.Struct("<q")  # next batch's sequence; then for each partition its number and history start
+_HISTORY_FORMAT = struct.Struct("<qq")
 _UNDECIDED = "the ledger has no decision on it: replay up to what the scoring job has decided, or in the log's order"
 
 
@@ -56,9 +56,11 @@ class HomeStage:
         self._duplicates = DuplicateFilter(settings.dedupe_horizon, state)
         self._transactions = TransactionDecoder(registry, settings.attribute_names, settings.max_record_bytes)
         self._labels = LabelDecoder(registry, settings.max_record_bytes)
-        self._sequence, self._history_start_ms = 0, _NO_HISTORY
+        self._sequence = 0
+        self._history_start_ms: dict[int, int] = {}  # by partition: its order is the same in every replay
         if (meta := state.get(_META)) is not None:
-            self._sequence, self._history_start_ms = _META_FORMAT.unpack(meta)
+            (self._sequence,) = _META_FORMAT.unpack_from(meta)
+            self._history_start_ms = dict(_HISTORY_FORMAT.iter_unpack(meta[_META_FORMAT.size :]))
 
     def transactions(
         self, records: RawRecords, ingest_time_ms: int, recorded: RecordedRows | None = None, by_ledger: bool = False
@@ -99,12 +101,10 @@ class HomeStage:
         if len(rows) == 0:
             return HomeOutput(None, [], rejected, duplicates, rows)
         touches = make_touches(columns, self._settings.shards)
-        if self._history_start_ms == _NO_HISTORY:
-            self._history_start_ms = int(columns.event_time_ms[0])
         batch = HomeBatch(
             sequence=self._sequence,
             entity_shards=sum(1 << shard for shard, block in enumerate(touches) if len(block)),
-            history_start_ms=self._history_start_ms,
+            history_start_ms=self._history_starts(records.partition[rows], columns.event_time_ms),
             ingest_time_ms=ingest_time_ms,
             columns=columns,
             partition=records.partition[rows],
@@ -113,8 +113,16 @@ class HomeStage:
             recorded=None if recorded is None else recorded.take(rows),
         )
         self._sequence += 1
-        self._state.put(_META, _META_FORMAT.pack(self._sequence, self._history_start_ms))
+        starts = b"".join(_HISTORY_FORMAT.pack(*item) for item in self._history_start_ms.items())
+        self._state.put(_META, _META_FORMAT.pack(self._sequence) + starts)
         return HomeOutput(batch, touches, rejected, duplicates, rows)
+
+    def _history_starts(self, partition: I32, event_time_ms: I64) -> I64:
+        starts = np.zeros(len(partition), np.int64)
+        found, first = np.unique(partition, return_index=True)
+        for number, row in zip(found.tolist(), first.tolist(), strict=True):
+            starts[partition == number] = self._history_start_ms.setdefault(number, int(event_time_ms[row]))
+        return starts
 
     def labels(self, records: RawRecords) -> HomeOutput:
         """Take in labels; they touch their entities and give no batch to decide on."""

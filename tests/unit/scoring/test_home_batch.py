@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.scoring.home_batch import HomeBatch
+from models.scoring.recorded_rows import RecordedRows
 from schemas.columns import CHANNELS, StringColumn
 from tests.builders import a_transaction, transaction_columns
 
@@ -28,10 +31,34 @@ records = st.lists(
 )  # fmt: skip
 
 
+def _nothing(rows: int, columns: TransactionColumns) -> Any:
+    numbers = np.zeros(rows, np.int64)
+    return numbers, 0, columns, numbers.astype(np.int32), numbers, numbers
+
+
+def test_what_is_on_record_travels_with_the_batch() -> None:
+    columns = transaction_columns([a_transaction(), a_transaction(transaction_id="t2")])
+    versions = (("m", "1", "ab", "", "", "", "r1"), ("m", "2", "cd", "l", "7", "ef", "r1"))
+    reference = np.array([[1, np.nan, 0.5, 0], [np.nan] * 4], np.float32)
+    recorded = RecordedRows(np.array([9, 3], np.uint8), np.array([1, -1], np.int32), reference, versions)
+    batch = HomeBatch(3, 1, *_nothing(2, columns), recorded)
+    found = HomeBatch.from_bytes(batch.to_bytes())
+    assert_same_batch(found, batch)
+    assert found.recorded is not None
+    assert found.recorded.versions == versions
+    assert found.recorded.version.tolist() == [1, -1]
+    assert found.recorded.status.tolist() == [9, 3]
+    np.testing.assert_array_equal(found.recorded.reference, reference)
+    second = found.take(slice(1, 2))
+    assert second.columns.transaction_id.text_at(0) == "t2"
+    assert second.recorded is not None
+    assert second.recorded.version.tolist() == [-1]
+
+
 def assert_same_batch(found: HomeBatch, expected: HomeBatch) -> None:
-    for name in ("sequence", "entity_shards", "history_start_ms", "ingest_time_ms"):
+    for name in ("sequence", "entity_shards", "ingest_time_ms"):
         assert getattr(found, name) == getattr(expected, name)
-    for name in ("partition", "offset", "source_time_ms"):
+    for name in ("partition", "offset", "source_time_ms", "history_start_ms"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))
     assert found.columns.attribute_names == expected.columns.attribute_names
     for name in found.columns.__slots__:
@@ -51,7 +78,7 @@ def test_a_batch_reads_back_as_it_was_packed(
     columns = transaction_columns([a_transaction(**row) for row in rows], names).take(np.array(kept[: len(rows)], bool))
     n = len(columns)
     numbers = np.arange(n, dtype=np.int64)
-    batch = HomeBatch(7, 5, -3, 2**62, columns, np.arange(n, dtype=np.int32), numbers + 1, numbers + 2)
+    batch = HomeBatch(7, 5, numbers - 3, 2**62, columns, np.arange(n, dtype=np.int32), numbers + 1, numbers + 2)
     assert_same_batch(HomeBatch.from_bytes(batch.to_bytes()), batch)
 
 
@@ -62,7 +89,7 @@ def test_a_buffer_that_columns_share_travels_once() -> None:
     for name, value in shared.items():
         if isinstance(value, StringColumn):
             shared[name] = columns.memo
-    batch = HomeBatch(0, 1, 0, 0, type(columns)(**shared), np.zeros(1, np.int32), *[np.zeros(1, np.int64)] * 2)
+    batch = HomeBatch(0, 1, *_nothing(1, type(columns)(**shared)))
     packed = batch.to_bytes()
     assert len(packed) < 11_000
     assert_same_batch(HomeBatch.from_bytes(packed), batch)

@@ -21,7 +21,7 @@ SHARDS = 3
 def a_batch(sequence: int, entity_shards: int) -> bytes:
     columns = transaction_columns([a_transaction(transaction_id=f"t{sequence}")])
     numbers = np.array([sequence], np.int64)
-    return HomeBatch(sequence, entity_shards, 0, 0, columns, np.zeros(1, np.int32), numbers, numbers).to_bytes()
+    return HomeBatch(sequence, entity_shards, numbers, 0, columns, np.zeros(1, np.int32), numbers, numbers).to_bytes()
 
 
 def some_partials(number: int) -> bytes:
