@@ -28,6 +28,9 @@ from models.state_map import MemoryState
 from schemas.columns import RawRecords, TransactionColumns
 from schemas.hashing import hash_strings
 from schemas.ledger_reader import LedgerColumns, LedgerReader
+from schemas.records import decode_record, encode_record
+from tests.builders import a_label
+from tests.recorded import record_stream
 
 Values = list[bytes | None]
 
@@ -62,6 +65,27 @@ def spread(values: Sequence[bytes | None], timestamps: Sequence[int], partitions
         log.values[partition].append(value)
         log.timestamps[partition].append(stamp)
     return log
+
+
+def logs(events: int, seed: int, partitions: int) -> tuple[Log, Log]:
+    """Return transactions dealt out by account, and labels on some of them."""
+    recorded = record_stream(events, seed=seed, accounts=200)
+    partition = [int.from_bytes(key[-2:], "big") % partitions for key in recorded.keys]
+    rng = np.random.default_rng(seed)
+    good = [decode_record(recorded.values[row] or b"", name="transaction") for row in recorded.rows("good")]
+    values: list[bytes | None] = []
+    stamps = []
+    for i in sorted(rng.choice(len(good), min(len(good), 60), replace=False).tolist()):
+        about = good[i]
+        fields = {name: about[name] for name in ("transaction_id", "account_id", "counterparty_id", "event_time_ms")}
+        values.append(
+            encode_record("label", a_label(**fields, label_time_ms=about["event_time_ms"] + 1, is_fraud=bool(i % 3)))
+        )
+        stamps.append(recorded.timestamp_ms[min(len(recorded) - 1, i + 5)])
+    return (
+        spread(recorded.values, recorded.timestamp_ms, partition, "transactions"),
+        spread(values, stamps, [0] * len(values), "labels"),
+    )
 
 
 class FlakyReference:

@@ -85,11 +85,11 @@ def create_topics(
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise StackError(f"topic {name} could not be made: {error.args[0].str()}") from error
-    _wait_until_visible(admin, {topic.topic for topic in wanted})
+    wait_until_visible(admin, {topic.topic for topic in wanted})
     return sorted(made)
 
 
-def _wait_until_visible(admin: AdminClient, names: set[str]) -> None:
+def wait_until_visible(admin: AdminClient, names: set[str]) -> None:
     """A topic exists for clients only once the broker has applied the controller's record of it."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:

@@ -11,11 +11,13 @@ import numpy as np
 
 from schemas.columns import I64
 
+_NEVER = -(2**62)
+
 
 @dataclass(slots=True)
 class _Place:
     time: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    highest: int = -(2**62)
+    highest: int = _NEVER
     is_ended: bool = False
 
 
@@ -58,23 +60,42 @@ class LogOrder:
         """Say that a partition has no more records."""
         self._places[place].is_ended = True
 
-    def take(self, limit: int) -> tuple[I64, I64]:
-        """Return the partitions of the next records in their order, and the records' places in time; at most `limit`.
+    @property
+    def first_ms(self) -> int | None:
+        """Place in time of the next record, of those that are in; None where none is."""
+        return min((int(place.time[0]) for place in self._places if len(place.time)), default=None)
 
-        Fewer where a partition's next records must be in first.
+    def ready(self, limit: int) -> bool:
+        """Whether `limit` records can be taken."""
+        return len(self._next(limit, None)[0]) >= limit
+
+    def take(self, limit: int, before_ms: int | None = None) -> tuple[I64, I64]:
+        """Return the partitions of the next records in their order, and the records' places in time.
+
+        Parameters
+        ----------
+        limit
+            At most so many; fewer where a partition's next records must be in first.
+        before_ms
+            Only those before this place in time.
         """
-        numbers = np.concatenate([np.full(len(p.time), i, np.int64) for i, p in enumerate(self._places)])
-        times = np.concatenate([p.time for p in self._places])
-        bounds = [
-            (int(p.time[-1]), i) if len(p.time) else (-(2**62), i) for i, p in enumerate(self._places) if not p.is_ended
-        ]
-        order = np.lexsort((numbers, times))
-        if bounds:
-            time, number = min(bounds)
-            is_safe = (times < time) | ((times == time) & (numbers <= number))
-            order = order[: int(is_safe.sum())]
-        order = order[:limit]
-        taken, taken_times = numbers[order], times[order]
+        taken, times = self._next(limit, before_ms)
         for i, count in enumerate(np.bincount(taken, minlength=len(self._places)).tolist()):
             self._places[i].time = self._places[i].time[count:]
-        return taken, taken_times
+        return taken, times
+
+    def _next(self, limit: int, before_ms: int | None) -> tuple[I64, I64]:
+        # Of each partition no more than `limit` can be among the next.
+        heads = [place.time[:limit] for place in self._places]
+        numbers = np.concatenate([np.full(len(head), i, np.int64) for i, head in enumerate(heads)])
+        times = np.concatenate([*heads, np.zeros(0, np.int64)])
+        order = np.lexsort((numbers, times))
+        open_places = [(i, place) for i, place in enumerate(self._places) if not place.is_ended]
+        if open_places:
+            time, number = min((int(p.time[-1]) if len(p.time) else _NEVER, i) for i, p in open_places)
+            is_safe = (times < time) | ((times == time) & (numbers <= number))
+            order = order[is_safe[order]]
+        order = order[:limit]
+        if before_ms is not None:
+            order = order[times[order] < before_ms]
+        return numbers[order], times[order]

@@ -6,7 +6,6 @@ names.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,8 @@ from deploy.local.stack import LocalStack
 from models.features.catalogue import FEATURE_NAMES
 from models.scoring.online import NO_SCORE
 from online_learning.combination.live_learner import LiveLearner
-from online_learning.combination.mix import ScoreMix
-from online_learning.learners.registry import ALL_LEARNERS
 from schemas.records import decode_record, encode_record
+from tests.learner_updates import KEY, an_update
 from tests.recorded import Recorded, record_stream
 from tests.scoring_job import SETTLE_SECONDS, ScoringJob, TopicLog
 from tests.waiting import wait_until
@@ -26,29 +24,7 @@ from tests.waiting import wait_until
 # The first job of a clean clone also compiles the kernels, which takes minutes on a busy machine.
 pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.timeout(600)]
 
-NAME = "logistic-regression"
-KEY = f"learner/{NAME}".encode()
 GROUP = 20  # records that are sent to see what is in force
-
-
-def an_update(seed: int, is_combined: bool) -> dict[str, Any]:
-    """Make an update of a learner that learned some labels, and maybe a mix that trusts it."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(300 + seed, len(FEATURE_NAMES))).astype(np.float32)
-    is_fraud = X[:, seed] > 1
-    learner = ALL_LEARNERS[NAME](FEATURE_NAMES, seed)
-    learner.learn_many(X, is_fraud)
-    mix = ScoreMix()
-    mix.learn_many(np.full(len(X), 0.1, np.float32), learner.predict_proba_many(X), is_fraud)
-    parameters, combination = learner.parameters(), mix.parameters() if is_combined else None
-    return {
-        "name": NAME,
-        "version": str(learner.labels_seen),
-        "sha256": hashlib.sha256(parameters + (combination or b"")).hexdigest(),
-        "parameters": parameters,
-        "combination": combination,
-        "labels_seen": learner.labels_seen,
-    }
 
 
 class Decisions:

@@ -15,18 +15,16 @@ from models.scoring.core_settings import CoreSettings
 from models.scoring.decider import Decider
 from models.scoring.rules import RuleSet
 from schemas.records import decode_record
-from tests.builders import a_label
-from tests.recorded import a_decider, record_stream
+from tests.recorded import a_decider
 from tests.replayed import (
-    Log,
     bodies,
     ledger_columns,
     log_batches,
+    logs,
     recorded_batches,
     recorded_ledger,
     replay,
     run_live,
-    spread,
 )
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -51,29 +49,6 @@ class OnRecord:
 
     def of(self, version: tuple[str, ...] | None) -> Decider:
         return deciders()[0] if version is None else self._known[version[-1]]
-
-
-def logs(events: int, seed: int, partitions: int) -> tuple[Log, Log]:
-    """Return transactions dealt out by account, and labels on some of them."""
-    from schemas.records import encode_record
-
-    recorded = record_stream(events, seed=seed, accounts=200)
-    partition = [int.from_bytes(key[-2:], "big") % partitions for key in recorded.keys]
-    rng = np.random.default_rng(seed)
-    good = [decode_record(recorded.values[row] or b"", name="transaction") for row in recorded.rows("good")]
-    values: list[bytes | None] = []
-    stamps = []
-    for i in sorted(rng.choice(len(good), min(len(good), 60), replace=False).tolist()):
-        about = good[i]
-        fields = {name: about[name] for name in ("transaction_id", "account_id", "counterparty_id", "event_time_ms")}
-        values.append(
-            encode_record("label", a_label(**fields, label_time_ms=about["event_time_ms"] + 1, is_fraud=bool(i % 3)))
-        )
-        stamps.append(recorded.timestamp_ms[min(len(recorded) - 1, i + 5)])
-    return (
-        spread(recorded.values, recorded.timestamp_ms, partition, "transactions"),
-        spread(values, stamps, [0] * len(values), "labels"),
-    )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)

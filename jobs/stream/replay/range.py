@@ -1,0 +1,145 @@
+"""From times to offsets: what a replay reads, checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from jobs.stream.replay.spec import Span
+
+TIMEOUT_SECONDS = 10.0
+_GROUP = "weir-replay-reader"  # librdkafka wants a name even of those who never join or commit
+
+
+class RangeError(Exception):
+    """There is nothing to replay in a range; the message says why, and what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a partition holds, and where times lie in it."""
+
+    partition: int
+    low: int
+    high: int
+    warm: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Offsets of the transactions and labels of a replay."""
+
+    transactions: tuple[Span, ...]
+    labels: tuple[Span, ...]
+    is_from_beginning: bool
+
+
+def moment(time_ms: int) -> str:
+    """Show a time."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def resolve(
+    properties: Mapping[str, Any],
+    transactions: str,
+    labels: str,
+    from_ms: int,
+    to_ms: int,
+    warm_ms: int,
+    now_ms: int,
+    partitions: Sequence[int] = (),
+) -> Range:
+    """Ask the broker where a stretch of time lies.
+
+    Parameters
+    ----------
+    properties
+        Of librdkafka: address and security.
+    transactions, labels
+        Topics. The second may be missing.
+    from_ms, to_ms
+        Record timestamps: the first to decide on, and the one after the last.
+    warm_ms
+        Record timestamp from which on the log is read to fill the windows; at most `from_ms`.
+    now_ms
+        The time, to tell a range in the future.
+    partitions
+        Those to decide on, to check that they exist.
+
+    Raises
+    ------
+    RangeError
+        If the range is empty, in the future, has expired, or a partition is unknown.
+    """
+    if to_ms <= from_ms:
+        raise RangeError(f"the range is empty: it ends at {moment(to_ms)}, not after its begin at {moment(from_ms)}")
+    if from_ms > now_ms:
+        raise RangeError(f"the range begins in the future, at {moment(from_ms)}; it is {moment(now_ms)}")
+    consumer = Consumer({"group.id": _GROUP, "enable.auto.commit": False, "log_level": 2, **properties})
+    try:
+        known = consumer.list_topics(timeout=TIMEOUT_SECONDS).topics
+        if transactions not in known:
+            raise RangeError(f"topic {transactions} does not exist: 'weir up' makes it; see --topic-prefix")
+        numbers = sorted(known[transactions].partitions)
+        if unknown := sorted(set(partitions) - set(numbers)):
+            raise RangeError(f"{transactions} has no partition {unknown[0]}; it has {numbers[0]} to {numbers[-1]}")
+        bounds = [_bounds(consumer, transactions, n, from_ms, to_ms, warm_ms) for n in numbers]
+        of_labels = []
+        if labels in known:
+            of_labels = [
+                _bounds(consumer, labels, n, warm_ms, to_ms, warm_ms) for n in sorted(known[labels].partitions)
+            ]
+        _check(consumer, transactions, bounds, from_ms, to_ms)
+    except KafkaException as error:
+        raise RangeError(f"Kafka does not answer ({error.args[0].str()}): is it up ('weir status')?") from error
+    finally:
+        consumer.close()
+    spans = tuple(Span(transactions, b.partition, b.warm, b.begin, b.end) for b in bounds)
+    is_from_beginning = all(b.warm == b.low == 0 for b in (*bounds, *of_labels))
+    return Range(spans, tuple(Span(labels, b.partition, b.warm, b.warm, b.end) for b in of_labels), is_from_beginning)
+
+
+def _bounds(consumer: Consumer, topic: str, partition: int, from_ms: int, to_ms: int, warm_ms: int) -> Bounds:
+    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
+
+    def at(time_ms: int) -> int:
+        asked = TopicPartition(topic, partition, max(0, time_ms))
+        found = consumer.offsets_for_times([asked], timeout=TIMEOUT_SECONDS)[0].offset
+        return int(high) if found < 0 else int(found)
+
+    return Bounds(partition, int(low), int(high), at(warm_ms), at(from_ms), max(at(from_ms), at(to_ms)))
+
+
+def _check(consumer: Consumer, topic: str, bounds: list[Bounds], from_ms: int, to_ms: int) -> None:
+    if all(b.high == b.low for b in bounds):
+        raise RangeError(f"{topic} holds no records")
+    first = _first_time(consumer, topic, bounds)
+    is_cut = any(b.low > 0 for b in bounds)  # the broker deleted what was older
+    if first is not None and to_ms <= first:
+        why = "the records of that time have expired" if is_cut else "nothing was produced then"
+        raise RangeError(f"{why}: the oldest record of {topic} is of {moment(first)}; choose a later range")
+    if first is not None and is_cut and from_ms < first:
+        raise RangeError(
+            f"the begin of the range has expired: the oldest record of {topic} is of {moment(first)}; begin there, or "
+            "keep records longer (retention.ms of the topic)"
+        )
+    if not any(b.end > b.begin for b in bounds):
+        raise RangeError(f"no transaction was produced from {moment(from_ms)} to {moment(to_ms)}")
+
+
+def _first_time(consumer: Consumer, topic: str, bounds: list[Bounds]) -> int | None:
+    times = []
+    for b in bounds:
+        if b.high == b.low:
+            continue
+        consumer.assign([TopicPartition(topic, b.partition, b.low)])
+        message = consumer.poll(TIMEOUT_SECONDS)
+        if message is not None and message.error() is None:
+            times.append(int(message.timestamp()[1]))
+    return min(times, default=None)

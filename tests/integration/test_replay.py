@@ -1,0 +1,223 @@
+"""Replays on the real stack of a live run with labels, duplicates, poison, a changed rule and a learner.
+
+Invariants: in recorded order the decisions are the live ones byte for byte; in the log's order they are the same for
+every parallelism and cut; a replay that was interrupted goes on to the same end; nothing of the live run changes.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from deploy.cli.replay.planning import plan
+from deploy.cli.replay.running import Run, follow, load_run, newest_checkpoint, run_file, submit
+from deploy.local.stack import LocalStack
+from jobs.replay import output_settings
+from jobs.settings import Settings, kafka_properties
+from jobs.stream.replay.spec import ReplaySpec
+from jobs.stream.topic_reader import TopicReader
+from models.scoring.rules import default_rules
+from schemas.records import decode_record, encode_record
+from tests.learner_updates import KEY, an_update
+from tests.replayed import Log, bodies, logs
+from tests.scoring_job import ScoringJob
+from tests.waiting import wait_until
+
+# The first job of a clean clone also compiles the kernels, which takes minutes on a busy machine.
+pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.timeout(900)]
+
+EVENTS = 6_000
+PARTITIONS = 3
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a live run left behind, and what there was before any replay."""
+
+    stack: LocalStack
+    settings: Settings
+    transactions: Log
+    decisions: list[bytes]
+    refused: int
+    ends: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def live(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """Score a stream, with a rule and a learner changing in its midst; end the job."""
+    transactions, labels = logs(EVENTS, 71, PARTITIONS)
+    home = tmp_path_factory.mktemp("home")
+    partitions = {"transactions": PARTITIONS, "decisions": 2}
+    with ScoringJob(stack, "replay", partitions, home_dir=home) as job:
+        total = sum(map(len, transactions.values))
+        topics = job.settings.topics
+        for part in range(3):
+            for partition, values in enumerate(transactions.values):
+                for row in range(part * len(values) // 3, (part + 1) * len(values) // 3):
+                    job.produce(topics.transactions, partition, transactions.timestamps[partition][row], values[row])
+            for row in range(part * len(labels.values[0]) // 3, (part + 1) * len(labels.values[0]) // 3):
+                job.produce(topics.labels, 0, labels.timestamps[0][row], labels.values[0][row] or b"")
+            job.flush()
+            if part < 2:
+                wait_until(lambda: decided(job.settings) > 0, 120, "first decisions")
+                rule = default_rules()[part].rule_id
+                job.send_records(topics.control, [(f"rule/{rule}".encode(), b"")])
+                job.send_records(
+                    topics.model_updates, [(KEY, encode_record("model_update", an_update(part + 1, True)))]
+                )
+                time.sleep(2)
+        wait_until(lambda: sum(counts(job.settings).values()) >= total, 180, "every transaction accounted for")
+        job.wait_for_checkpoints()
+        settings = job.settings
+    found = counts(settings)
+    assert sum(found.values()) == total
+    decisions = read(settings, settings.topics.decisions)
+    yield Live(stack, settings, transactions, decisions, total - len(decisions), ends(settings))
+
+
+def read(settings: Settings, topic: str) -> list[bytes]:
+    with TopicReader(kafka_properties(settings), [topic]) as reader:
+        return [message.value() or b"" for batch in reader.until_end() for message in batch]
+
+
+def decided(settings: Settings) -> int:
+    return len(read(settings, settings.topics.decisions))
+
+
+def counts(settings: Settings) -> dict[str, int]:
+    topics = settings.topics
+    return {topic: len(read(settings, topic)) for topic in (topics.decisions, topics.dead_letters, topics.duplicates)}
+
+
+def ends(settings: Settings) -> dict[str, int]:
+    """Where every live topic ends, and what the consumer group has committed."""
+    found = {}
+    for topic in vars(settings.topics).values():
+        with TopicReader(kafka_properties(settings), [topic], committed_only=False) as reader:
+            found[topic] = reader.total
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    from confluent_kafka import ConsumerGroupTopicPartitions
+
+    groups = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(settings.group_id)])
+    for future in groups.values():
+        for place in future.result().topic_partitions:
+            found[f"group {place.topic} {place.partition}"] = place.offset
+    return found
+
+
+def a_spec(live: Live, run_id: str, **changed: Any) -> ReplaySpec:
+    now = int(time.time() * 1000)
+    options: dict[str, Any] = {
+        "from_ms": now - DAY_MS,
+        "to_ms": now,
+        "order": "log",
+        "partitions": (),
+        "account": None,
+        "model": None,
+        "rules": None,
+        "speed": "max",
+        "batch_rows": 500,
+        "warm": "window",
+        **changed,
+    }
+    return plan(live.settings, run_id, now_ms=now, **options)
+
+
+def replayed(live: Live, spec: ReplaySpec, parallelism: int = 1) -> list[bytes]:
+    """Run a replay to its end; return its decisions."""
+    run = Run(run_file(live.settings, spec.run_id), spec, parallelism)
+    submit(live.settings, run)
+    state = follow(live.settings, run)
+    assert state == "FINISHED", live.stack.rest.failure(run.job_id)[:3000]
+    return outputs(live, spec)
+
+
+def outputs(live: Live, spec: ReplaySpec) -> list[bytes]:
+    own = output_settings(live.settings, spec.run_id)
+    found = counts(own)
+    assert sum(found.values()) == spec.rows_to_decide
+    decisions = read(own, own.topics.decisions)
+    for value in decisions[:50]:
+        processing = decode_record(value, name="decision")["processing"]
+        assert (processing["mode"], processing["run_id"]) == ("replay", spec.run_id)
+    return decisions
+
+
+def test_the_live_decisions_are_reproduced_byte_for_byte_in_their_recorded_order(live: Live) -> None:
+    learners = {decode_record(value, name="decision")["learner_version"] for value in live.decisions}
+    rules = {decode_record(value, name="decision")["rules_version"] for value in live.decisions}
+    assert len(learners) > 1, "the learner changed in mid-stream"
+    assert len(rules) > 1, "the rules changed in mid-stream"
+    found = replayed(live, a_spec(live, "recorded", order="recorded"), parallelism=2)
+    assert bodies(found) == bodies(live.decisions)
+    assert ends(live.settings) == live.ends
+
+
+def test_two_replays_in_the_logs_order_are_equal_whatever_parallelism_and_batches(live: Live) -> None:
+    one = replayed(live, a_spec(live, "log-1", batch_rows=4_000), parallelism=1)
+    two = replayed(live, a_spec(live, "log-2", batch_rows=333), parallelism=2)
+    assert bodies(one) == bodies(two)
+    assert len(one) == len(live.decisions)
+    assert ends(live.settings) == live.ends
+
+
+def test_an_interrupted_replay_goes_on_to_the_same_end(live: Live) -> None:
+    spec = a_spec(live, "interrupted", order="recorded", batch_rows=50)
+    run = Run(run_file(live.settings, spec.run_id), spec, 1)
+    submit(live.settings, run)
+    rest = live.stack.rest
+    threading.Event().wait(1)
+    wait_until(lambda: bool(newest_checkpoint(rest, run.job_id)) or rest.state(run.job_id) == "FINISHED", 120, "one")
+    run.checkpoint = newest_checkpoint(rest, run.job_id)
+    rest.cancel(run.job_id)
+    run.state = "CANCELED"
+    run.save()
+    again = load_run(live.settings, spec.run_id)
+    assert again is not None
+    assert again.checkpoint
+    submit(live.settings, again)
+    assert follow(live.settings, again) == "FINISHED", rest.failure(again.job_id)[:3000]
+    assert bodies(outputs(live, spec)) == bodies(live.decisions)
+
+
+def test_a_range_in_mid_stream_is_warmed_up_from_what_lies_before(live: Live) -> None:
+    times = sorted(stamp for stamps in live.transactions.timestamps for stamp in stamps)
+    begin, end = times[len(times) // 2], times[3 * len(times) // 4]
+    spec = a_spec(live, "middle", order="recorded", from_ms=begin, to_ms=end)
+    assert sum(span.begin - span.warm for span in spec.transactions) > 0
+    found = bodies(replayed(live, spec))
+    expected = bodies(live.decisions)
+    inside = {(s.partition, offset) for s in spec.transactions for offset in range(s.begin, s.end)}
+    assert found == {place: body for place, body in expected.items() if place in inside}
+
+
+def test_other_rules_change_what_they_are_about(live: Live, tmp_path: Path) -> None:
+    rule = {
+        "rule_id": "everything-1",
+        "version": 1,
+        "description": "Hits every transaction.",
+        "expression": "amount_minor >= 0",
+        "typology": "everything",
+        "weight": 1.0,
+    }
+    (tmp_path / "rules.json").write_text(json.dumps([rule]))
+    found = replayed(live, a_spec(live, "rules", rules=tmp_path / "rules.json"))
+    assert {decode_record(value, name="decision")["outcome"] for value in found} == {"decline"}
+    account = decode_record(found[0], name="decision")["account_id"]
+    spec = a_spec(live, "alone", account=account)
+    run = Run(run_file(live.settings, spec.run_id), spec, 1)
+    submit(live.settings, run)
+    assert follow(live.settings, run) == "FINISHED"
+    own = output_settings(live.settings, spec.run_id)
+    alone = [decode_record(value, name="decision") for value in read(own, own.topics.decisions)]
+    assert {decision["account_id"] for decision in alone} == {account}
+    assert len(alone) == sum(decode_record(value, name="decision")["account_id"] == account for value in found)
