@@ -57,12 +57,12 @@ class ReplayIntake:
             )
             for shard, block in enumerate(touches)
         ]  # fmt: skip
-        first = place.is_emitted_from
+        emitted = place.is_emitted
         return Taken(
             output.batch,
             blocks,
-            [rejected for rejected in output.rejected if rejected.row >= first],
-            output.duplicates[output.duplicates >= first],
+            [rejected for rejected in output.rejected if emitted[rejected.row]],
+            output.duplicates[emitted[output.duplicates]],
         )
 
     def _places(self, part: OrderedBatch, rows: npt.NDArray[np.intp], touches: npt.NDArray[np.void], shard: int) -> I64:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.scoring.recorded_rows import RecordedRows
-from schemas.columns import I64, RawRecords
+from schemas.columns import I64, Bool, RawRecords
 
 _HEADER = struct.Struct("<qqqqqq")
 
@@ -34,8 +34,8 @@ class Placement:
         Whether `order` is the recorded one.
     recorded
         What is on record of each transaction; None for labels.
-    is_emitted_from
-        First row whose dead letters and duplicates are the replay's own; earlier ones only fill the windows.
+    is_emitted
+        (n,) whether the replay accounts for the record; others only fill the windows.
     """
 
     number: int
@@ -44,26 +44,27 @@ class Placement:
     order: I64
     by_ledger: bool
     recorded: RecordedRows | None
-    is_emitted_from: int
+    is_emitted: Bool
 
     def to_bytes(self) -> bytes:
         """Pack the placement, little-endian."""
         header = _HEADER.pack(
-            self.number, self.part, self.parts, self.order.shape[1], int(self.by_ledger), self.is_emitted_from
+            self.number, self.part, self.parts, self.order.shape[1], int(self.by_ledger), len(self.order)
         )
         recorded = b"" if self.recorded is None else self.recorded.to_bytes()
-        return b"".join([header, len(self.order).to_bytes(8, "little"), self.order.tobytes(), recorded])
+        return b"".join([header, self.order.tobytes(), self.is_emitted.tobytes(), recorded])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Placement:
         """Unpack what `to_bytes` packed."""
-        number, part, parts, columns, by_ledger, emitted_from = _HEADER.unpack_from(data)
-        n = int.from_bytes(data[_HEADER.size : _HEADER.size + 8], "little")
-        at = _HEADER.size + 8
+        number, part, parts, columns, by_ledger, n = _HEADER.unpack_from(data)
+        at = _HEADER.size
         order = np.frombuffer(data, np.int64, n * columns, at).reshape(n, columns)
-        rest = data[at + order.nbytes :]
+        at += order.nbytes
+        is_emitted = np.frombuffer(data, np.bool_, n, at)
+        rest = data[at + n :]
         recorded = RecordedRows.from_bytes(rest) if rest else None
-        return cls(number, part, parts, order, bool(by_ledger), recorded, emitted_from)
+        return cls(number, part, parts, order, bool(by_ledger), recorded, is_emitted)
 
 
 @dataclass(frozen=True, slots=True)

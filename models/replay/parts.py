@@ -37,16 +37,12 @@ class BatchRecords:
 
 
 def parts_of(number: int, batches: list[BatchRecords], shards: int, by_ledger: bool) -> list[OrderedBatch]:
-    """Return the parts of batch `number`; at least one, so that every entity shard hears of it.
-
-    Rows that are only read for the windows come first in their partition, and so in their part.
-    """
+    """Return the parts of batch `number`; at least one, so that every entity shard hears of it."""
     cut = []
     for batch in batches:
         home: I32 = batch.records.partition % shards
         for shard in np.unique(home).tolist():
             rows = np.flatnonzero(home == shard)
-            rows = rows[np.argsort(batch.is_emitted[rows], kind="stable")]
             cut.append((int(shard), batch, rows))
     if not cut:
         nothing = np.zeros(0, np.int64)
@@ -60,8 +56,7 @@ def parts_of(number: int, batches: list[BatchRecords], shards: int, by_ledger: b
             recorded = batch.recorded.take(rows)
             emitted = np.where(batch.is_emitted[rows], np.uint8(IS_EMITTED), np.uint8(0))
             recorded = RecordedRows(recorded.status | emitted, recorded.version, recorded.reference, recorded.versions)
-        first = int(np.count_nonzero(~batch.is_emitted[rows]))
-        placement = Placement(number, i, len(cut), batch.order[rows], by_ledger, recorded, first)
+        placement = Placement(number, i, len(cut), batch.order[rows], by_ledger, recorded, batch.is_emitted[rows])
         parts.append(OrderedBatch(shard, batch.is_labels, take_records(batch.records, rows.tolist()), placement))
     return parts
 

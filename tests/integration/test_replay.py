@@ -7,7 +7,6 @@ every parallelism and cut; a replay that was interrupted goes on to the same end
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -171,14 +170,22 @@ def test_two_replays_in_the_logs_order_are_equal_whatever_parallelism_and_batche
 
 
 def test_an_interrupted_replay_goes_on_to_the_same_end(live: Live) -> None:
-    spec = a_spec(live, "interrupted", order="recorded", batch_rows=50)
+    spec = a_spec(live, "interrupted", order="recorded", batch_rows=50, speed="0.2x")
     run = Run(run_file(live.settings, spec.run_id), spec, 1)
     submit(live.settings, run)
     rest = live.stack.rest
-    threading.Event().wait(1)
-    wait_until(lambda: bool(newest_checkpoint(rest, run.job_id)) or rest.state(run.job_id) == "FINISHED", 120, "one")
+    try:
+        wait_until(lambda: bool(newest_checkpoint(rest, run.job_id)), 60, "a checkpoint")
+    except AssertionError:
+        print(
+            rest.checkpoints(run.job_id)["counts"],
+            rest.checkpoints(run.job_id)["latest"],
+            rest.failure(run.job_id)[:2000],
+        )
+        raise
     run.checkpoint = newest_checkpoint(rest, run.job_id)
     rest.cancel(run.job_id)
+    assert rest.state(run.job_id) == "CANCELED", "it was interrupted in its midst"
     run.state = "CANCELED"
     run.save()
     again = load_run(live.settings, spec.run_id)

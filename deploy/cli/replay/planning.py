@@ -16,6 +16,9 @@ from models.features.catalogue import FEATURES, STORE
 
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 DAY_MS = 86_400_000
+MARGIN_MS = 600_000
+"""In recorded order the log is read so far beyond the range: partitions that were so far apart in the live run, as
+after an outage, are still reproduced."""
 SPEED = re.compile(r"(\d+(?:\.\d+)?)x")
 
 
@@ -131,11 +134,14 @@ def plan(
         warm_ms,
         now_ms,
         partitions,
+        MARGIN_MS if order == RECORDED else 0,
     )
     spec = ReplaySpec(
         run_id=run_id,
         from_ms=from_ms,
         to_ms=to_ms,
+        first_ms=found.first_ms,
+        last_ms=found.last_ms,
         order=order,
         transactions=found.transactions,
         labels=found.labels,

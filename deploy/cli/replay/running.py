@@ -170,7 +170,7 @@ def follow(settings: Settings, run: Run) -> str:
     except KeyboardInterrupt:
         rest.cancel(run.job_id)
         run.checkpoint = newest_checkpoint(rest, run.job_id) or run.checkpoint
-        run.state = "CANCELED"
+        run.state = rest.state(run.job_id)  # it may have ended by itself
         run.save()
         raise
 

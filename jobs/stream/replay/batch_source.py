@@ -88,8 +88,10 @@ class BatchSource:
         self._transactions = len(spec.transactions)
         self._ledger = read_ledger(spec, properties)
         self._plan: RecordedPlan | None = None
+        self._batches = 0
         if spec.order == RECORDED:
             self._plan = _plan(spec, properties, settings, self._ledger, registry)
+            self._batches = _needed(self._plan, spec)
         self._order = LogOrder(len(spec.spans), list(self.position.highest))
         self._reader = LogReader(properties, spec.spans, self.position.offsets)
         self._pace = Pace(spec.speed, spec.from_ms)
@@ -153,7 +155,7 @@ class BatchSource:
     def _next_recorded(self, number: int) -> list[tuple[int, RawRecords, I64]]:
         plan = self._plan
         assert plan is not None
-        if number >= plan.batches:
+        if number >= self._batches:
             return []
         chunks = []
         for i, span in enumerate(self._spec.spans):
@@ -193,7 +195,7 @@ class BatchSource:
         wanted = self._spec.partitions
         if wanted and span.partition not in wanted:
             return np.zeros(len(offset), np.bool_)
-        return offset >= span.begin
+        return (offset >= span.begin) & (offset < span.end)
 
 
 class Pace:
@@ -227,7 +229,7 @@ class Pace:
 
 def read_ledger(spec: ReplaySpec, properties: Mapping[str, Any]) -> RecordedLedger:
     """Read what is on record of the transactions of a replay."""
-    ledger = RecordedLedger({span.partition: (span.warm, span.end) for span in spec.transactions})
+    ledger = RecordedLedger({span.partition: (span.warm, span.stop) for span in spec.transactions})
     if not spec.ledger_topic:
         return ledger
     reader = LedgerReader(len(FEATURE_NAMES))
@@ -249,7 +251,7 @@ def _plan(
         return plan_recorded(
             ledger,
             transactions.chunks(),
-            [in_log_order(list(labels.chunks()))] if any(s.end > s.warm for s in spec.labels) else [],
+            [in_log_order(list(labels.chunks()))] if any(s.stop > s.warm for s in spec.labels) else [],
             settings,
             spec.is_from_beginning,
             spec.batch_rows,
@@ -258,6 +260,16 @@ def _plan(
     finally:
         transactions.close()
         labels.close()
+
+
+def _needed(plan: RecordedPlan, spec: ReplaySpec) -> int:
+    """Return how many batches there are until the last transaction to decide on."""
+    last = [
+        int(np.searchsorted(plan.ends[False, span.partition], span.end)) + 1
+        for span in spec.transactions
+        if span.end > span.begin and (False, span.partition) in plan.ends
+    ]
+    return min(plan.batches, max(last, default=0))
 
 
 def in_log_order(chunks: list[RawRecords]) -> RawRecords:

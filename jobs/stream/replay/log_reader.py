@@ -68,7 +68,7 @@ class LogReader:
             }
         )
         for buffer in self._buffers:
-            buffer.is_ended = buffer.next >= buffer.span.end
+            buffer.is_ended = buffer.next >= buffer.span.stop
         self._consumer.assign(
             [TopicPartition(b.span.topic, b.span.partition, b.next) for b in self._buffers if not b.is_ended]
         )
@@ -155,7 +155,7 @@ class LogReader:
         error = message.error()
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
-                if buffer is not None and message.offset() >= buffer.span.end:
+                if buffer is not None and message.offset() >= buffer.span.stop:
                     buffer.is_ended = True
             elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
                 raise ReadError(f"{message.topic()}: records of the range have expired while it was replayed")
@@ -164,7 +164,7 @@ class LogReader:
             return
         if buffer is None or buffer.is_ended or message.offset() < buffer.next:
             return
-        if message.offset() >= buffer.span.end:
+        if message.offset() >= buffer.span.stop:
             buffer.is_ended = True
             self._set_paused(buffer, True)
             return
@@ -173,7 +173,7 @@ class LogReader:
         buffer.offsets.append(message.offset())
         buffer.times.append(message.timestamp()[1])
         buffer.next = message.offset() + 1
-        if buffer.next >= buffer.span.end:
+        if buffer.next >= buffer.span.stop:
             buffer.is_ended = True
 
     def _set_paused(self, buffer: _Buffer, is_paused: bool) -> None:

@@ -29,6 +29,7 @@ class Bounds:
     warm: int
     begin: int
     end: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Range:
     transactions: tuple[Span, ...]
     labels: tuple[Span, ...]
     is_from_beginning: bool
+    first_ms: int  # record timestamps of the transactions to decide on
+    last_ms: int
 
 
 def moment(time_ms: int) -> str:
@@ -54,6 +57,7 @@ def resolve(
     warm_ms: int,
     now_ms: int,
     partitions: Sequence[int] = (),
+    margin_ms: int = 0,
 ) -> Range:
     """Ask the broker where a stretch of time lies.
 
@@ -71,6 +75,8 @@ def resolve(
         The time, to tell a range in the future.
     partitions
         Those to decide on, to check that they exist.
+    margin_ms
+        How far beyond the end the log is read, for what the live run took in before the end of another partition.
 
     Raises
     ------
@@ -89,23 +95,35 @@ def resolve(
         numbers = sorted(known[transactions].partitions)
         if unknown := sorted(set(partitions) - set(numbers)):
             raise RangeError(f"{transactions} has no partition {unknown[0]}; it has {numbers[0]} to {numbers[-1]}")
-        bounds = [_bounds(consumer, transactions, n, from_ms, to_ms, warm_ms) for n in numbers]
+        bounds = [_bounds(consumer, transactions, n, from_ms, to_ms, warm_ms, margin_ms) for n in numbers]
         of_labels = []
         if labels in known:
             of_labels = [
-                _bounds(consumer, labels, n, warm_ms, to_ms, warm_ms) for n in sorted(known[labels].partitions)
+                _bounds(consumer, labels, n, warm_ms, to_ms, warm_ms, margin_ms)
+                for n in sorted(known[labels].partitions)
             ]
         _check(consumer, transactions, bounds, from_ms, to_ms)
+        times = [
+            time
+            for b in bounds
+            if b.end > b.begin
+            for offset in (b.begin, b.end - 1)
+            if (time := _time_at(consumer, transactions, b.partition, offset)) is not None
+        ]
     except KafkaException as error:
         raise RangeError(f"Kafka does not answer ({error.args[0].str()}): is it up ('weir status')?") from error
     finally:
         consumer.close()
-    spans = tuple(Span(transactions, b.partition, b.warm, b.begin, b.end) for b in bounds)
+    spans = tuple(Span(transactions, b.partition, b.warm, b.begin, b.end, b.stop) for b in bounds)
     is_from_beginning = all(b.warm == b.low == 0 for b in (*bounds, *of_labels))
-    return Range(spans, tuple(Span(labels, b.partition, b.warm, b.warm, b.end) for b in of_labels), is_from_beginning)
+    of_label_spans = tuple(Span(labels, b.partition, b.warm, b.warm, b.end, b.stop) for b in of_labels)
+    first_ms, last_ms = min(times, default=from_ms), max(times, default=from_ms)
+    return Range(spans, of_label_spans, is_from_beginning, first_ms, last_ms)
 
 
-def _bounds(consumer: Consumer, topic: str, partition: int, from_ms: int, to_ms: int, warm_ms: int) -> Bounds:
+def _bounds(
+    consumer: Consumer, topic: str, partition: int, from_ms: int, to_ms: int, warm_ms: int, margin_ms: int
+) -> Bounds:
     low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
 
     def at(time_ms: int) -> int:
@@ -113,7 +131,10 @@ def _bounds(consumer: Consumer, topic: str, partition: int, from_ms: int, to_ms:
         found = consumer.offsets_for_times([asked], timeout=TIMEOUT_SECONDS)[0].offset
         return int(high) if found < 0 else int(found)
 
-    return Bounds(partition, int(low), int(high), at(warm_ms), at(from_ms), max(at(from_ms), at(to_ms)))
+    begin = at(from_ms)
+    end = max(begin, at(to_ms))
+    stop = max(end, at(to_ms + margin_ms))
+    return Bounds(partition, int(low), int(high), at(warm_ms), begin, end, stop)
 
 
 def _check(consumer: Consumer, topic: str, bounds: list[Bounds], from_ms: int, to_ms: int) -> None:
@@ -134,12 +155,11 @@ def _check(consumer: Consumer, topic: str, bounds: list[Bounds], from_ms: int, t
 
 
 def _first_time(consumer: Consumer, topic: str, bounds: list[Bounds]) -> int | None:
-    times = []
-    for b in bounds:
-        if b.high == b.low:
-            continue
-        consumer.assign([TopicPartition(topic, b.partition, b.low)])
-        message = consumer.poll(TIMEOUT_SECONDS)
-        if message is not None and message.error() is None:
-            times.append(int(message.timestamp()[1]))
-    return min(times, default=None)
+    times = [_time_at(consumer, topic, b.partition, b.low) for b in bounds if b.high > b.low]
+    return min((time for time in times if time is not None), default=None)
+
+
+def _time_at(consumer: Consumer, topic: str, partition: int, offset: int) -> int | None:
+    consumer.assign([TopicPartition(topic, partition, offset)])
+    message = consumer.poll(TIMEOUT_SECONDS)
+    return None if message is None or message.error() is not None else int(message.timestamp()[1])

@@ -12,13 +12,14 @@ LOG, RECORDED = "log", "recorded"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Offsets of a partition: from `warm` on it is read, from `begin` on it counts, before `end` it ends."""
+    """Offsets of a partition: it is read from `warm` to before `stop`, and counts from `begin` to before `end`."""
 
     topic: str
     partition: int
     warm: int
     begin: int
     end: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class ReplaySpec:
         Name of the run.
     from_ms, to_ms
         Record timestamps between which transactions are decided on.
+    first_ms, last_ms
+        Record timestamps of the first and last of them.
     order
         LOG or RECORDED.
     transactions, labels
@@ -56,6 +59,8 @@ class ReplaySpec:
     run_id: str
     from_ms: int
     to_ms: int
+    first_ms: int
+    last_ms: int
     order: str
     transactions: tuple[Span, ...]
     labels: tuple[Span, ...]
@@ -77,7 +82,7 @@ class ReplaySpec:
     @property
     def rows(self) -> int:
         """Offsets to read: an upper bound of the records."""
-        return sum(max(0, span.end - span.warm) for span in self.spans)
+        return sum(max(0, span.stop - span.warm) for span in self.spans)
 
     @property
     def rows_to_decide(self) -> int:

@@ -1,0 +1,1 @@
+"""What `weir replay` and its subcommands are made of."""
