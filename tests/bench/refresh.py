@@ -26,7 +26,7 @@ from confluent_kafka import Consumer, Producer
 from deploy.local.stack import LocalStack, StackOptions
 from schemas.records import decode_record, encode_record
 from tests.bench.measures import BenchError, Helper, machine
-from tests.integration.test_live_learner_in_job import KEY, an_update
+from tests.learner_updates import KEY, an_update
 
 SWAP_SECONDS = 5.0
 WARM_UP_RATE = 10_000
