@@ -1,4 +1,6 @@
-"""Replays of a long live run: equality byte for byte, speed, and what the live job feels: ``python -m tests.bench.replay``.
+"""Replays of a long live run: equality byte for byte, speed, and what the live job feels.
+
+Run by ``python -m tests.bench.replay``.
 
 One machine, one fresh stack. A live job scores simulated transactions with late, out-of-order, repeated and unreadable
 ones, and labels. Then the whole run is replayed in its recorded order, in the log's order with one slot and with two,
@@ -108,7 +110,7 @@ def live_state(settings: Settings) -> dict[str, Any]:
         for place in future.result().topic_partitions:
             found[f"offset of {place.topic} {place.partition}"] = place.offset
     client = redis.Redis.from_url(settings.redis_url or "")
-    found["redis"] = sorted(key.decode() for key in client.keys())
+    found["redis"] = sorted(key.decode() for key in client.scan_iter())
     return found
 
 
@@ -136,7 +138,8 @@ class Replays:
         if state != "FINISHED":
             raise BenchError(f"replay {run_id} {state}: {rest.failure(run.job_id)[:2000]}")
         job = rest.job(run.job_id)
-        seconds = (job["end-time"] - job["timestamps"]["RUNNING"]) / 1000
+        begun = job["start-time"] if kill else job["timestamps"]["RUNNING"]  # which a restart sets anew
+        seconds = (job["end-time"] - begun) / 1000
         result = {"order": order, "parallelism": parallelism, "seconds": round(seconds, 1),
                   "transactions_per_second": round(spec.rows_to_decide / seconds), "killed": kill}  # fmt: skip
         say(f"{run_id}: {result}")

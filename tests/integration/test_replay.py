@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ class Live:
 
 
 @pytest.fixture(scope="module")
-def live(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Live:
     """Score a stream, with a rule and a learner changing in its midst; end the job."""
     transactions, labels = logs(EVENTS, 71, PARTITIONS)
     home = tmp_path_factory.mktemp("home")
@@ -80,7 +79,7 @@ def live(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     found = counts(settings)
     assert sum(found.values()) == total
     decisions = read(settings, settings.topics.decisions)
-    yield Live(stack, settings, transactions, decisions, total - len(decisions), ends(settings))
+    return Live(stack, settings, transactions, decisions, total - len(decisions), ends(settings))
 
 
 def read(settings: Settings, topic: str) -> list[bytes]:

@@ -62,7 +62,7 @@ class _Replay(click.Group):
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @click.option("--ship-connector", is_flag=True, help="Send the Kafka connector along, for a cluster that lacks it.")
 @click.pass_context
-def command(ctx: click.Context, **options: Any) -> None:
+def command(ctx: click.Context, /, **options: Any) -> None:
     """Decide again on the transactions of a range, apart from the live job.
 
     The log before the range is read first, so that the windows are as full as they were. What comes of it goes to

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.scoring.home_batch import HomeBatch
 from models.scoring.recorded_rows import RecordedRows
-from schemas.columns import CHANNELS, StringColumn
+from schemas.columns import CHANNELS, StringColumn, TransactionColumns
 from tests.builders import a_transaction, transaction_columns
 
 texts = st.text(max_size=6)
