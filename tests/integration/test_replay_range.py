@@ -64,8 +64,9 @@ def test_ranges_without_anything_are_refused(
 
 def test_what_the_broker_has_deleted_is_said_to_have_expired(times: tuple[dict[str, str], str, int]) -> None:
     properties, topic, _ = times
-    for future in AdminClient(properties).delete_records([TopicPartition(topic, p, 20) for p in (0, 1)]).values():
-        future.result()
+    admin = AdminClient(properties)  # alive until its futures are done
+    for future in admin.delete_records([TopicPartition(topic, p, 20) for p in (0, 1)], operation_timeout=30).values():
+        future.result(30)
     with pytest.raises(RangeError, match="have expired"):
         asked(times, 0, 20)
     with pytest.raises(RangeError, match="the begin of the range has expired"):
