@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.features.catalogue import FEATURE_NAMES
@@ -90,6 +90,7 @@ def test_the_parts_are_all_of_a_decision_but_processing() -> None:
     assert {name.split(".")[1] for name in PARTS if name.startswith("explanation")} == set(recorded()["explanation"])
 
 
+@settings(deadline=None)  # the first example compiles the reader
 @given(part=st.sampled_from(sorted(PARTS)), data=st.data())
 def test_exactly_the_field_that_was_changed_is_named(part: str, data: st.DataObject) -> None:
     before = recorded()
@@ -103,6 +104,7 @@ def test_exactly_the_field_that_was_changed_is_named(part: str, data: st.DataObj
         assert found.differences[0].why
 
 
+@settings(deadline=None)
 @given(parts=st.sets(st.sampled_from(sorted(PARTS)), min_size=2, max_size=5), data=st.data())
 def test_several_changes_are_all_named_in_the_order_of_the_schema(parts: set[str], data: st.DataObject) -> None:
     before = recorded()
