@@ -42,7 +42,7 @@ from jobs.stream import row_types, tables
 from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES
 from jobs.stream.keyed import by_key, keyed_row, side_output
 from jobs.stream.replay import functions
-from jobs.stream.replay.batch_source import PACE_SECONDS, BatchSource, Position
+from jobs.stream.replay.batch_source import PACE_SECONDS, BatchSource, Position, Tell, tell_nobody
 from jobs.stream.replay.recorded_deciders import RecordedDeciders
 from jobs.stream.replay.spec import ReplaySpec
 from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
@@ -112,10 +112,12 @@ def build(settings: Settings, spec: ReplaySpec, tickets: DataStream, keys: tuple
     return Scoring(results, side_output(intake, DEAD_LETTERS), side_output(intake, DUPLICATES))
 
 
-def open_source(settings: Settings, spec: ReplaySpec, position: Position | None) -> BatchSource:
+def open_source(
+    settings: Settings, spec: ReplaySpec, position: Position | None, tell: Tell = tell_nobody
+) -> BatchSource:
     """Open the log, in the task that reads it."""
     registry = RegistrySchemas(settings.schema_registry_url) if settings.schema_registry_url else None
-    return BatchSource(spec, kafka_properties(settings), core_settings(settings), registry, position)
+    return BatchSource(spec, kafka_properties(settings), core_settings(settings), registry, position, tell)
 
 
 def open_deciders(settings: Settings, spec: ReplaySpec) -> RecordedDeciders:

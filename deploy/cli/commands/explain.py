@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy.cli.context import CommandContext, fail, pass_context
 from deploy.cli.since import SINCE
+
+if TYPE_CHECKING:
+    from models.replay.audit import Verification
 
 
 @click.command()
@@ -20,11 +24,23 @@ from deploy.cli.since import SINCE
 )
 @click.option("--all-features", is_flag=True, help="Also features that are missing or zero.")
 @click.option("--json", "as_json", is_flag=True, help="The whole decision as one JSON object, features by name.")
+@click.option("--verify", "is_verified", is_flag=True, help="Recompute the decision from the log, and compare.")
 @pass_context
-def command(context: CommandContext, transaction_id: str, since: int | None, all_features: bool, as_json: bool) -> None:
+def command(
+    context: CommandContext,
+    transaction_id: str,
+    since: int | None,
+    all_features: bool,
+    as_json: bool,
+    is_verified: bool,
+) -> None:
     """Explain the decision on TRANSACTION_ID: score, reasons, rules, and every feature as it was scored.
 
     The decisions topic is searched from its beginning (about 300,000 decisions a second); --since makes that shorter.
+
+    With --verify the decision is recomputed from the transactions and labels before it, as far back as the longest
+    window reaches, and compared byte for byte. The status is 0 where it is equal, and 1 where a field differs or it
+    cannot be recomputed.
     """
     from rich.console import Console
 
@@ -33,23 +49,43 @@ def command(context: CommandContext, transaction_id: str, since: int | None, all
 
     settings = context.settings()
     with plain_errors():
-        record = find(settings, transaction_id, since)
-    if record is None:
+        found = find(settings, transaction_id, since)
+    if found is None:
         fail(
             f"no decision on {transaction_id} is in {settings.topics.decisions}: it may not be committed yet (a few "
             f"seconds), or be a dead letter ('weir dead-letters')"
         )
+    record = found.record
+    verification = _verify(settings, found) if is_verified else None
     names = feature_names(record)
     if as_json:
         named = {**record, "features": dict(zip(names, record["features"], strict=True))}
+        if verification is not None:
+            named["verification"] = {**asdict(verification), "verdict": verification.verdict}
         click.echo(json.dumps(as_plain(named), indent=2, ensure_ascii=False))
-        return
-    console = Console()
-    for part in parts_of(record, names, usual_values(settings.models_dir, record), all_features):
-        console.print(part)
+    else:
+        console = Console()
+        for part in parts_of(record, names, usual_values(settings.models_dir, record), all_features):
+            console.print(part)
+        if verification is not None:
+            from deploy.cli.replay.verified import parts_of_verification
+
+            for part in parts_of_verification(verification):
+                console.print(part)
+    if verification is not None and not verification.is_equal:
+        raise SystemExit(1)
 
 
-def find(settings: Any, transaction_id: str, since_ms: int | None) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A decision of the ledger: its fields, the very bytes, and how many decisions on the same record there are."""
+
+    record: dict[str, Any]
+    value: bytes
+    copies: int
+
+
+def find(settings: Any, transaction_id: str, since_ms: int | None) -> Found | None:
     """Return the newest revision of the decision on a transaction; None if there is none."""
     from rich.console import Console
     from rich.progress import Progress
@@ -59,7 +95,7 @@ def find(settings: Any, transaction_id: str, since_ms: int | None) -> dict[str, 
     from schemas.records import decode_record
 
     needle = transaction_id.encode()
-    found: dict[str, Any] | None = None
+    found: list[tuple[dict[str, Any], bytes]] = []
     with (
         TopicReader(client_properties(settings), [settings.topics.decisions], Start(since_ms=since_ms)) as reader,
         Progress(console=Console(stderr=True), transient=True) as progress,
@@ -72,9 +108,29 @@ def find(settings: Any, transaction_id: str, since_ms: int | None) -> dict[str, 
                 if value is not None and needle in value:
                     record = decode_record(value, name="decision")
                     if record["transaction_id"] == transaction_id:
-                        found = max(found or record, record, key=lambda r: int(r["revision"]))
+                        found.append((record, value))
             progress.advance(task, len(batch))
-    return found
+    if not found:
+        return None
+    record, value = max(found, key=lambda of: int(of[0]["revision"]))
+    place = ("revision", "source_partition", "source_offset")
+    return Found(record, value, sum(all(other[name] == record[name] for name in place) for other, _ in found))
+
+
+def _verify(settings: Any, found: Found) -> Verification:
+    from deploy.cli.kafka import plain_errors
+    from deploy.cli.replay.verifying import shown_progress, verify
+    from models.scoring.errors import ScoringError
+
+    with plain_errors(), shown_progress() as tell:
+        try:
+            verification = verify(settings, found.value, found.record, tell)
+        except ScoringError as error:
+            fail(str(error))
+    if found.copies > 1:
+        again = f"the ledger holds {found.copies} decisions on one record, and should hold one; this is about the first"
+        verification = replace(verification, obstacle="; ".join(filter(None, [again, verification.obstacle])))
+    return verification
 
 
 def feature_names(record: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -30,6 +30,13 @@ PACE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 """Of a paced replay: longer gaps between records are shortened to it."""
 _NEVER = -(2**62)
+
+Tell = Callable[[str, int, int], None]
+"""Hears what is being read, how many offsets of it are done, and of how many."""
+
+
+def tell_nobody(what: str, done: int, total: int) -> None:
+    """Stand in where nobody wants to hear."""
 
 
 @dataclass(slots=True)
@@ -65,6 +72,8 @@ class BatchSource:
         Where to ask for schemas by their Confluent ids.
     position
         To go on from; None begins.
+    tell
+        Hears how far the ledger and the log have been read to plan the batches.
 
     Raises
     ------
@@ -81,16 +90,17 @@ class BatchSource:
         settings: CoreSettings,
         registry: SchemaLookup | None = None,
         position: Position | None = None,
+        tell: Tell = tell_nobody,
     ) -> None:
         self._spec = spec
         self._shards = settings.shards
         self.position = position or Position(0, [s.warm for s in spec.spans], [_NEVER] * len(spec.spans))
         self._transactions = len(spec.transactions)
-        self._ledger = read_ledger(spec, properties)
+        self._ledger = read_ledger(spec, properties, tell)
         self._plan: RecordedPlan | None = None
         self._batches = 0
         if spec.order == RECORDED:
-            self._plan = _plan(spec, properties, settings, self._ledger, registry)
+            self._plan = _plan(spec, properties, settings, self._ledger, registry, tell)
             self._batches = _needed(self._plan, spec)
         self._order = LogOrder(len(spec.spans), list(self.position.highest))
         self._reader = LogReader(properties, spec.spans, self.position.offsets)
@@ -104,6 +114,17 @@ class BatchSource:
     def rows_done(self) -> int:
         """Offsets passed so far."""
         return sum(at - span.warm for at, span in zip(self.position.offsets, self._spec.spans, strict=True))
+
+    @property
+    def rows(self) -> int:
+        """Offsets to pass until the end; in recorded order those after the last one to decide on are left."""
+        if self._plan is None:
+            return self._spec.rows
+        if not self._batches:
+            return 0
+        ends = {place: int(of[self._batches - 1]) for place, of in self._plan.ends.items()}
+        places = [(i >= self._transactions, span.partition, span.warm) for i, span in enumerate(self._spec.spans)]
+        return sum(max(0, ends.get((kind, number), warm) - warm) for kind, number, warm in places)
 
     @property
     def unexplained(self) -> int:
@@ -227,15 +248,18 @@ class Pace:
         time.sleep(max(0.0, wait))
 
 
-def read_ledger(spec: ReplaySpec, properties: Mapping[str, Any]) -> RecordedLedger:
+def read_ledger(spec: ReplaySpec, properties: Mapping[str, Any], tell: Tell = tell_nobody) -> RecordedLedger:
     """Read what is on record of the transactions of a replay."""
     ledger = RecordedLedger({span.partition: (span.warm, span.stop) for span in spec.transactions})
     if not spec.ledger_topic:
         return ledger
     reader = LedgerReader(len(FEATURE_NAMES))
     with TopicReader(properties, [spec.ledger_topic], Start(since_ms=spec.ledger_since_ms)) as decisions:
+        done = 0
         for batch in decisions.until_end():
             ledger.add(reader.decode([message.value() for message in batch]))
+            done += len(batch)
+            tell("reading the ledger", done, decisions.total)
     return ledger
 
 
@@ -245,12 +269,20 @@ def _plan(
     settings: CoreSettings,
     ledger: RecordedLedger,
     registry: SchemaLookup | None,
+    tell: Tell,
 ) -> RecordedPlan:
+    def counted(chunks: Iterator[RawRecords]) -> Iterator[RawRecords]:
+        done = 0
+        for chunk in chunks:
+            done += len(chunk)
+            tell("reading the log", done, sum(max(0, span.stop - span.warm) for span in spec.transactions))
+            yield chunk
+
     transactions, labels = LogReader(properties, spec.transactions), LogReader(properties, spec.labels)
     try:
         return plan_recorded(
             ledger,
-            transactions.chunks(),
+            counted(transactions.chunks()),
             [in_log_order(list(labels.chunks()))] if any(s.stop > s.warm for s in spec.labels) else [],
             settings,
             spec.is_from_beginning,

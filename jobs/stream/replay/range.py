@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +42,7 @@ class Range:
     is_from_beginning: bool
     first_ms: int  # record timestamps of the transactions to decide on
     last_ms: int
+    cut_ms: int | None = None  # since when the log is complete; None where it reaches back as far as it was asked for
 
 
 def moment(time_ms: int) -> str:
@@ -87,21 +89,8 @@ def resolve(
         raise RangeError(f"the range is empty: it ends at {moment(to_ms)}, not after its begin at {moment(from_ms)}")
     if from_ms > now_ms:
         raise RangeError(f"the range begins in the future, at {moment(from_ms)}; it is {moment(now_ms)}")
-    consumer = Consumer({"group.id": _GROUP, "enable.auto.commit": False, "log_level": 2, **properties})
-    try:
-        known = consumer.list_topics(timeout=TIMEOUT_SECONDS).topics
-        if transactions not in known:
-            raise RangeError(f"topic {transactions} does not exist: 'weir up' makes it; see --topic-prefix")
-        numbers = sorted(known[transactions].partitions)
-        if unknown := sorted(set(partitions) - set(numbers)):
-            raise RangeError(f"{transactions} has no partition {unknown[0]}; it has {numbers[0]} to {numbers[-1]}")
-        bounds = [_bounds(consumer, transactions, n, from_ms, to_ms, warm_ms, margin_ms) for n in numbers]
-        of_labels = []
-        if labels in known:
-            of_labels = [
-                _bounds(consumer, labels, n, warm_ms, to_ms, warm_ms, margin_ms)
-                for n in sorted(known[labels].partitions)
-            ]
+    with _asking(properties) as consumer:
+        bounds, of_labels = _all_bounds(consumer, transactions, labels, from_ms, to_ms, warm_ms, margin_ms, partitions)
         _check(consumer, transactions, bounds, from_ms, to_ms)
         times = [
             time
@@ -110,15 +99,109 @@ def resolve(
             for offset in (b.begin, b.end - 1)
             if (time := _time_at(consumer, transactions, b.partition, offset)) is not None
         ]
+    first_ms, last_ms = min(times, default=from_ms), max(times, default=from_ms)
+    return _range(transactions, labels, bounds, of_labels, first_ms, last_ms)
+
+
+def resolve_place(
+    properties: Mapping[str, Any],
+    transactions: str,
+    labels: str,
+    partition: int,
+    offset: int,
+    time_ms: int,
+    warm_ms: int,
+    margin_ms: int,
+) -> Range:
+    """Ask the broker for what precedes one transaction, whose place is known.
+
+    Parameters
+    ----------
+    properties, transactions, labels, warm_ms, margin_ms
+        As of `resolve`.
+    partition, offset
+        Where the transaction lies.
+    time_ms
+        Its record timestamp.
+
+    Returns
+    -------
+    Range
+        With that transaction alone to decide on; `cut_ms` tells whether the log reaches back to `warm_ms`.
+
+    Raises
+    ------
+    RangeError
+        If the transaction is not there any more.
+    """
+    with _asking(properties) as consumer:
+        bounds, of_labels = _all_bounds(
+            consumer, transactions, labels, time_ms, time_ms, warm_ms, margin_ms, (partition,)
+        )
+        own = next(b for b in bounds if b.partition == partition)
+        if not own.low <= offset < own.high:
+            why = "it has expired" if offset < own.low else "the topic was made anew"
+            raise RangeError(
+                f"offset {offset} of {transactions}, partition {partition}, is not there any more ({why}): the log "
+                f"holds offsets {own.low} to {own.high - 1}"
+            )
+        cuts = []
+        for topic, of_topic in ((transactions, bounds), (labels, of_labels)):
+            for b in of_topic:
+                if b.low > 0:  # the broker deleted what was older; of an empty partition nothing tells the time
+                    first = _time_at(consumer, topic, b.partition, b.low) if b.high > b.low else None
+                    cuts.append(time_ms if first is None else first)
+    # Timestamps need not ascend in a partition, so a time may lie on the other side of an offset than it should.
+    only = replace(own, warm=min(own.warm, offset), begin=offset, end=offset + 1, stop=max(own.stop, offset + 1))
+    bounds = [only if b is own else b for b in bounds]
+    cut_ms = max((cut for cut in cuts if cut > warm_ms), default=None)
+    return replace(_range(transactions, labels, bounds, of_labels, time_ms, time_ms), cut_ms=cut_ms)
+
+
+@contextmanager
+def _asking(properties: Mapping[str, Any]) -> Iterator[Consumer]:
+    consumer = Consumer({"group.id": _GROUP, "enable.auto.commit": False, "log_level": 2, **properties})
+    try:
+        yield consumer
     except KafkaException as error:
         raise RangeError(f"Kafka does not answer ({error.args[0].str()}): is it up ('weir status')?") from error
     finally:
         consumer.close()
+
+
+def _range(
+    transactions: str, labels: str, bounds: list[Bounds], of_labels: list[Bounds], first_ms: int, last_ms: int
+) -> Range:
     spans = tuple(Span(transactions, b.partition, b.warm, b.begin, b.end, b.stop) for b in bounds)
     is_from_beginning = all(b.warm == b.low == 0 for b in (*bounds, *of_labels))
     of_label_spans = tuple(Span(labels, b.partition, b.warm, b.warm, b.end, b.stop) for b in of_labels)
-    first_ms, last_ms = min(times, default=from_ms), max(times, default=from_ms)
     return Range(spans, of_label_spans, is_from_beginning, first_ms, last_ms)
+
+
+def _all_bounds(
+    consumer: Consumer,
+    transactions: str,
+    labels: str,
+    from_ms: int,
+    to_ms: int,
+    warm_ms: int,
+    margin_ms: int,
+    partitions: Sequence[int],
+) -> tuple[list[Bounds], list[Bounds]]:
+    """Return the bounds of every partition of both topics; those named must be there."""
+    known = consumer.list_topics(timeout=TIMEOUT_SECONDS).topics
+    if transactions not in known:
+        raise RangeError(f"topic {transactions} does not exist: 'weir up' makes it; see --topic-prefix")
+    numbers = sorted(known[transactions].partitions)
+    if unknown := sorted(set(partitions) - set(numbers)):
+        raise RangeError(f"{transactions} has no partition {unknown[0]}; it has {numbers[0]} to {numbers[-1]}")
+    bounds = [_bounds(consumer, transactions, n, from_ms, to_ms, warm_ms, margin_ms) for n in numbers]
+    of_labels = []
+    if labels in known:
+        of_labels = [
+            _bounds(consumer, labels, n, warm_ms, to_ms, warm_ms, margin_ms) for n in sorted(known[labels].partitions)
+        ]
+    return bounds, of_labels
 
 
 def _bounds(

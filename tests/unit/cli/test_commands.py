@@ -12,9 +12,11 @@ from deploy.cli.commands.alerts import block_of, line_of
 from deploy.cli.commands.explain import feature_names, parts_of
 from deploy.cli.commands.rules import changes_of, in_force
 from deploy.cli.main import weir
+from deploy.cli.replay.verified import parts_of_verification
 from deploy.cli.since import SINCE
 from deploy.load.plan import LoadError, LoadPlan
 from jobs.stream.alert_reader import AlertFilter
+from models.replay.audit import FieldDifference, Verification
 from models.scoring.rules import default_rules
 from schemas.records import encode_record
 from tests.builders import NOON_MS
@@ -102,6 +104,32 @@ def test_a_decision_is_explained_with_its_features_by_name() -> None:
         console.print(part)
     text = console.export_text()
     for part in ("decline", "9 times", "slow-rule", "42.5", "17", "EUR", "partition 2, offset 17", "30 ms after"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("verification", "parts"),
+    [
+        (Verification(records=12_345), ["equal byte for byte", "12,345 records"]),
+        (
+            Verification((FieldDifference("score", 0.25, 0.5, "it is not the model's score"),), records=3),
+            ["DIFFERENT in score", "0.25", "0.5", "not the model's score"],
+        ),
+        (
+            Verification(obstacle="the rules are gone", records=3),
+            ["what could be recomputed is equal", "rules are gone"],
+        ),
+        (Verification(obstacle="it has expired"), ["verified", "no", "it has expired"]),
+    ],
+)
+def test_an_audit_says_what_it_found(verification: Verification, parts: list[str]) -> None:
+    from rich.console import Console
+
+    console = Console(record=True, width=200)
+    for part in parts_of_verification(verification):
+        console.print(part)
+    text = console.export_text()
+    for part in parts:
         assert part in text
 
 
