@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     home_dir: Path = Field(DEFAULT_HOME, description="Folder of the embedded stack: data, logs, jars, caches.")
     models_dir: Path = Field(DEFAULT_MODEL, description="Folder of the scoring model: card.json and what it names.")
     shadow_models_dir: Path | None = Field(
-        None, description="Folder of a second model that is tried out: it scores, and decides nothing; none has none."
+        None, description="Folder of a second model that is tried out beside the first, and decides nothing."
     )
     rules_file: Path | None = Field(None, description="JSON file of rules to start with; none means the shipped ones.")
 
