@@ -6,6 +6,7 @@ Reads
 Writes
     `decisions` (decision.avsc), key account id, exactly once: one for each accepted transaction.
     `alerts` (alert.avsc), key account id, at least once and at once; consumers keep an alert_id's highest revision.
+    `shadow-alerts` (alert.avsc), likewise: what rules and a model on trial would raise, the live outcome in a header.
     `dead-letters` and `duplicates`, key and value untouched, the reason in headers, exactly once.
 Key
     Home shard = Kafka partition modulo shards; entity shard = hash of account, counterparty or device modulo shards.
@@ -36,9 +37,10 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs.settings import Settings
 from jobs.stream import row_types, tables
+from jobs.stream.alert_reader import LIVE_OUTCOME_HEADER
 from jobs.stream.control import ControlRecord
 from jobs.stream.control_topic import read_newest
-from jobs.stream.decision_function import CONTROL_DEAD_LETTERS, DecisionFunction, control_state
+from jobs.stream.decision_function import CONTROL_DEAD_LETTERS, SHADOW_ALERTS, DecisionFunction, control_state
 from jobs.stream.entity_function import EntityFunction
 from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES, IntakeFunction
 from jobs.stream.keyed import by_key, keyed_row, side_output
@@ -46,7 +48,8 @@ from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
 from jobs.stream.warm_up import warm_up
 from models.features.catalogue import STORE
 from models.scoring.core_settings import CoreSettings
-from models.scoring.decider import rule_columns
+from models.scoring.decider import Decider, rule_columns
+from models.scoring.model import ScoringModel
 from models.scoring.rules import Rule, RuleSet, default_rules, rules_of
 
 JOB_NAME = "score-transactions"
@@ -63,6 +66,13 @@ class Scoring:
     duplicates: DataStream
 
 
+@dataclass(frozen=True, slots=True)
+class LiveScoring(Scoring):
+    """Output streams of the topology that also tries out what is in shadow."""
+
+    shadow_alerts: DataStream  # rows of `row_types.shadow_alerts`
+
+
 def build(
     settings: Settings,
     batches: DataStream,
@@ -70,7 +80,7 @@ def build(
     keys: tuple[int, ...],
     rules: tuple[Rule, ...],
     initial_control: tuple[ControlRecord, ...] = (),
-) -> Scoring:
+) -> LiveScoring:
     """Wire the stages between a stream of micro-batches and the streams of results.
 
     Parameters
@@ -119,6 +129,7 @@ def build(
         entity_wait_seconds=settings.entity_wait_ms / 1000,
         learner=None if settings.learner_mode == "off" else settings.learner,
         is_learner_shadow=settings.learner_mode == "shadow",
+        shadow_models_dir=None if settings.shadow_models_dir is None else str(settings.shadow_models_dir),
     )
     results = (
         by_key(side_output(intake, BATCHES).union(partials), row_types.home_part())
@@ -128,10 +139,11 @@ def build(
         .uid("decide")
         .set_buffer_timeout(AT_ONCE)
     )
-    return Scoring(
+    return LiveScoring(
         results=results,
         dead_letters=side_output(intake, DEAD_LETTERS).union(side_output(results, CONTROL_DEAD_LETTERS)),
         duplicates=side_output(intake, DUPLICATES),
+        shadow_alerts=side_output(results, SHADOW_ALERTS),
     )
 
 
@@ -152,11 +164,13 @@ def submit(settings: Settings) -> None:
     Raises
     ------
     ModelError, RuleError
-        If the model or the rules cannot be used: better here than in a task that restarts for ever.
+        If a model or the rules cannot be used: better here than in a task that restarts for ever.
     """
     warm_up(settings.models_dir)  # also compiles once, into the cache, what every task would compile at the same time
     rules = rules_of(settings.rules_file.read_text("utf-8")) if settings.rules_file else default_rules()
-    RuleSet.compile(rules, rule_columns())
+    rule_set = RuleSet.compile(rules, rule_columns())
+    if settings.shadow_models_dir is not None:
+        Decider(ScoringModel.load(settings.shadow_models_dir), rule_set)
     configuration = Configuration()
     configuration.set_string("pipeline.max-parallelism", str(MAX_PARALLELISM))
     configuration.set_string("parallelism.default", str(settings.parallelism))
@@ -184,15 +198,18 @@ def submit(settings: Settings) -> None:
     tables.create_results_view(sql, "deciding", scoring.results.rescale())
     tables.create_refused_view(sql, "refused", scoring.dead_letters.rescale())
     tables.create_refused_view(sql, "repeated", scoring.duplicates.rescale())
+    tables.create_headed_view(sql, "trying", scoring.shadow_alerts.rescale(), headers=1)
     tables.create_sink(sql, settings, "alerts", topics.alerts, is_exactly_once=False, headers=False)
     tables.create_sink(sql, settings, "decisions", topics.decisions, is_exactly_once=True, headers=False)
     tables.create_sink(sql, settings, "dead_letters", topics.dead_letters, is_exactly_once=True, headers=True)
     tables.create_sink(sql, settings, "duplicates", topics.duplicates, is_exactly_once=True, headers=True)
+    tables.create_sink(sql, settings, "shadow_alerts", topics.shadow_alerts, is_exactly_once=False, headers=True)
     statements = sql.create_statement_set()
     statements.add_insert_sql(tables.insert_pairs("alerts", "alerting", "f2", "f3"))
     statements.add_insert_sql(tables.insert_pairs("decisions", "deciding", "f0", "f1"))
     statements.add_insert_sql(tables.insert_refused("dead_letters", "refused"))
     statements.add_insert_sql(tables.insert_refused("duplicates", "repeated"))
+    statements.add_insert_sql(tables.insert_headed("shadow_alerts", "trying", (LIVE_OUTCOME_HEADER,)))
     statements.attach_as_datastream()
     environment.execute_async(JOB_NAME)
 

@@ -46,6 +46,7 @@ class Topics:
     control: str
     model_updates: str
     drift: str
+    shadow_alerts: str
 
 
 class Settings(BaseSettings):
@@ -71,6 +72,9 @@ class Settings(BaseSettings):
     )
     home_dir: Path = Field(DEFAULT_HOME, description="Folder of the embedded stack: data, logs, jars, caches.")
     models_dir: Path = Field(DEFAULT_MODEL, description="Folder of the scoring model: card.json and what it names.")
+    shadow_models_dir: Path | None = Field(
+        None, description="Folder of a second model that is tried out beside the first, and decides nothing."
+    )
     rules_file: Path | None = Field(None, description="JSON file of rules to start with; none means the shipped ones.")
 
     # -- Kafka
@@ -188,6 +192,7 @@ class Settings(BaseSettings):
             "control",
             "model-updates",
             "drift",
+            "shadow-alerts",
         )
         return Topics(*(self.topic_prefix + name for name in names))
 

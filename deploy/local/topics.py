@@ -31,6 +31,7 @@ TOPICS = (
     TopicSpec("duplicates", 1, {"max.message.bytes": str(LARGE_BYTES)}),
     TopicSpec("control", 1, {"cleanup.policy": "compact", "segment.ms": "600000"}),
     TopicSpec("drift", 1),
+    TopicSpec("shadow-alerts", 1),
     TopicSpec(
         "model-updates",
         1,

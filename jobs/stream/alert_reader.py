@@ -3,17 +3,25 @@
 The alerts topic is written at once and not in transactions, since a transactional reader would wait for the next
 checkpoint. The price is that an alert can come twice after a restart. `alert_id` is the same each time, so a consumer
 that keeps the highest revision of each id sees every alert once.
+
+Would-be alerts of a shadow are read in the same way from a topic of their own; what was decided on the transaction
+stands in a header, since it is no part of the alert.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from confluent_kafka import Message
 
 from jobs.stream.topic_reader import END, Start, TopicReader
 from schemas.errors import SerializationError
 from schemas.records import decode_record
+
+LIVE_OUTCOME_HEADER = "weir.live-outcome"
+"""Of a would-be alert: approve, review or decline, as the live decision on the transaction says."""
 
 REMEMBERED = 100_000
 """Alert ids remembered by default: hours of alerts, in about 20 MB."""
@@ -51,6 +59,8 @@ class AlertFilter:
 class AlertReader:
     """Reads alerts as dictionaries with the fields of `alert.avsc`, each revision once.
 
+    Would-be alerts of a shadow also have `live_outcome`, what was decided on the transaction.
+
     A record that is no alert is counted in `unreadable` and passed over: one bad producer must not blind an analyst.
 
     Examples
@@ -73,26 +83,29 @@ class AlertReader:
 
     def read(self, timeout_seconds: float = 0.5) -> list[dict[str, Any]]:
         """Return the new alerts that are there; wait for the first one for at most `timeout_seconds`."""
-        return self._new(message.value() for message in self._reader.read(timeout_seconds=timeout_seconds))
+        return self._new(self._reader.read(timeout_seconds=timeout_seconds))
 
     def until_end(self) -> Iterator[dict[str, Any]]:
         """Yield the alerts up to the end as it was when the reader was made."""
         for batch in self._reader.until_end():
-            yield from self._new(message.value() for message in batch)
+            yield from self._new(batch)
 
     def follow(self) -> Iterator[dict[str, Any]]:
         """Yield alerts for ever."""
         while True:
             yield from self.read()
 
-    def _new(self, values: Iterator[bytes | None]) -> list[dict[str, Any]]:
+    def _new(self, messages: Iterable[Message]) -> list[dict[str, Any]]:
         alerts = []
-        for value in values:
+        for message in messages:
             try:
-                alert = decode_record(value or b"", name="alert")
+                alert = decode_record(message.value() or b"", name="alert")
             except SerializationError:
                 self.unreadable += 1
                 continue
+            for name, value in message.headers() or ():
+                if name == LIVE_OUTCOME_HEADER:
+                    alert["live_outcome"] = (value or b"").decode("utf-8", "replace")
             if self._filter.is_new(alert["alert_id"], alert["revision"]):
                 alerts.append(alert)
         return alerts

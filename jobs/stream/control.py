@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from models.features.catalogue import FEATURE_NAMES
 from models.scoring.decider import Decider
 from models.scoring.errors import RuleError
+from models.scoring.model import ScoringModel
 from models.scoring.rules import Rule
+from models.scoring.shadow import Shadow
 from online_learning.combination.live_learner import LiveLearner, UpdateError
 from schemas.errors import SerializationError
 from schemas.records import decode_record
@@ -45,7 +47,7 @@ class ControlRecord:
 
 
 class Control:
-    """The decider in force, changed by control records between two batches.
+    """The decider in force and what is on trial beside it, changed by control records between two batches.
 
     Of two records with one key the one with the higher offset counts, in whatever order they are applied: what the
     job read at its start, what its state restores, and what the topic brings may overlap.
@@ -60,6 +62,15 @@ class Control:
         Name of the online learner to score with; those of others are passed over. None uses none.
     is_shadow
         Record the learner's score, and decide by the model's alone.
+    shadow_model
+        A model on trial; None tries out shadow rules alone, if there are any.
+
+    Attributes
+    ----------
+    decider
+        In force.
+    shadow
+        On trial; None where nothing is.
     """
 
     def __init__(
@@ -68,8 +79,11 @@ class Control:
         initial: Iterable[ControlRecord] = (),
         learner: str | None = None,
         is_shadow: bool = False,
+        shadow_model: ScoringModel | None = None,
     ) -> None:
         self.decider = decider
+        self.shadow = Shadow.beside(decider, shadow_model)
+        self._shadow_model = shadow_model
         self._learner_key = None if learner is None else f"{LEARNER_PREFIX}{learner}".encode()
         self._is_shadow = is_shadow
         self._offsets: dict[bytes, int] = {}
@@ -117,6 +131,7 @@ class Control:
             except (UpdateError, SerializationError, KeyError) as error:
                 raise ControlError(f"{record.key.decode()}: {error}") from error
         self.decider = self.decider.with_learner(learner)
+        self.shadow = None if self.shadow is None else self.shadow.with_learner(learner)
 
     def _change_rule(self, key: str, record: ControlRecord) -> None:
         rule_id = key.removeprefix(RULE_PREFIX)
@@ -134,6 +149,7 @@ class Control:
         except (RuleError, SerializationError, KeyError) as error:
             raise ControlError(f"rule {rule_id!r}: {error}") from error
         self.decider = self.decider.with_rules(changed)
+        self.shadow = Shadow.beside(self.decider, self._shadow_model)
 
     def _apply_if_possible(self, record: ControlRecord) -> None:
         try:

@@ -1,4 +1,7 @@
-"""Decision stage in Flink: batches and partial features in, decisions and alerts out; rules, learners by broadcast."""
+"""Decision stage in Flink: batches and partial features in, decisions and alerts out; rules, learners by broadcast.
+
+Where rules or a model are on trial, their would-be alerts follow the decisions of each batch.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,12 @@ from models.scoring.decider import Decider, rule_columns
 from models.scoring.model import ScoringModel
 from models.scoring.pending import Complete, PendingBatches
 from models.scoring.rules import Rule, RuleSet
+from models.scoring.shadow import Shadow, shadow_alerts
 
 logger = logging.getLogger(__name__)
 
 CONTROL_DEAD_LETTERS = OutputTag("control-dead-letters", row_types.refused())
+SHADOW_ALERTS = OutputTag("shadow-alerts", row_types.shadow_alerts())
 
 
 def control_state() -> MapStateDescriptor:
@@ -54,7 +59,9 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         entity_wait_seconds: float,
         learner: str | None,
         is_learner_shadow: bool,
+        shadow_models_dir: str | None = None,
     ) -> None:
+        self._shadow_models_dir = shadow_models_dir
         self._learner = learner
         self._is_learner_shadow = is_learner_shadow
         self._models_dir = models_dir
@@ -77,7 +84,8 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         self._has_timer: set[int] = set()
         rules = RuleSet.compile(self._rules, rule_columns(self._attribute_names))
         decider = Decider(ScoringModel.load(Path(self._models_dir)), rules)
-        self._control = Control(decider, self._initial_control, self._learner, self._is_learner_shadow)
+        shadow_model = ScoringModel.load(Path(self._shadow_models_dir)) if self._shadow_models_dir else None
+        self._control = Control(decider, self._initial_control, self._learner, self._is_learner_shadow, shadow_model)
         self._is_first_subtask = subtask_index(runtime_context) == 0
         self._is_control_restored = False
         self._reference = None
@@ -88,8 +96,12 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         self._decisions = metrics.counter("weir_decisions_total")
         self._alerts = metrics.counter("weir_alerts_total")
         self._degraded = metrics.counter("weir_degraded_decisions_total")
+        self._shadow_alerts = metrics.counter("weir_shadow_alerts_total")
+        self._shadow_new = metrics.counter("weir_shadow_new_alerts_total")
+        self._shadow_lost = metrics.counter("weir_shadow_lost_alerts_total")
+        self._shadow_failures = metrics.counter("weir_shadow_failures_total")
 
-    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
+    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Any]:
         """Take in a batch or partials, and decide on what is complete."""
         self._restore_control(ctx)
         shard, entity_shard, sequence, data = value[0], value[1], value[2], value[3]
@@ -100,10 +112,10 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         else:
             pending.add_partials(sequence, entity_shard, data)
         for complete in pending.release():
-            yield self._decide(shard, complete)
+            yield from self._decide(shard, complete)
         self._set_timer(shard, ctx)
 
-    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator[Row]:
+    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator[Any]:
         """Decide on batches that waited too long, without what is missing."""
         self._restore_control(ctx)
         key = ctx.get_current_key()
@@ -115,9 +127,9 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
             waited = time.monotonic() - self._waiting_since[shard].setdefault(oldest, time.monotonic())
             if waited < self._entity_wait_seconds:
                 break
-            yield self._decide(shard, pending.give_up())
+            yield from self._decide(shard, pending.give_up())
             for complete in pending.release():
-                yield self._decide(shard, complete)
+                yield from self._decide(shard, complete)
         self._set_timer(shard, ctx)
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Any]:
@@ -137,13 +149,30 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
             return
         state.put(record.key.decode(), record.to_bytes())
 
-    def _decide(self, shard: int, complete: Complete) -> Row:
+    def _decide(self, shard: int, complete: Complete) -> Iterator[Any]:
         self._waiting_since[shard].pop(complete.batch.sequence, None)
-        scored: Scored = decide_batch(self._control.decider, complete, self._reference, time.time_ns() // 1_000_000)
+        decision_time_ms = time.time_ns() // 1_000_000
+        scored: Scored = decide_batch(self._control.decider, complete, self._reference, decision_time_ms)
         self._decisions.inc(len(scored.decisions))
         self._alerts.inc(len(scored.alerts))
         self._degraded.inc(scored.degraded_rows)
-        return Row(scored.decision_keys, scored.decisions, scored.alert_keys, scored.alerts)
+        yield Row(scored.decision_keys, scored.decisions, scored.alert_keys, scored.alerts)
+        # The row above has left by now: the alerts of this batch do not wait for what is only tried out.
+        if self._control.shadow is not None:
+            yield from self._try_out(self._control.shadow, scored, decision_time_ms)
+
+    def _try_out(self, shadow: Shadow, scored: Scored, decision_time_ms: int) -> Iterator[Any]:
+        try:
+            found = shadow_alerts(shadow, scored, decision_time_ms)
+        except Exception:  # whatever is wrong with what is on trial, the live job goes on
+            self._shadow_failures.inc()
+            logger.exception("the shadow failed on a batch; its would-be alerts are missing")
+            return
+        self._shadow_alerts.inc(len(found.alerts))
+        self._shadow_new.inc(found.new)
+        self._shadow_lost.inc(found.lost)
+        if found.alerts:
+            yield SHADOW_ALERTS, Row(found.keys, found.alerts, found.live_outcomes)
 
     def _set_timer(self, shard: int, ctx: Any) -> None:
         if len(self._pending[shard]) and shard not in self._has_timer:

@@ -49,6 +49,11 @@ def results() -> TypeInformation:
     return Types.ROW([blobs(), blobs(), blobs(), blobs()])
 
 
+def shadow_alerts() -> TypeInformation:
+    """Would-be alerts: keys, values, and the live outcome of each."""
+    return Types.ROW([blobs(), blobs(), Types.OBJECT_ARRAY(Types.STRING())])
+
+
 def control_record() -> TypeInformation:
     """One record of the control topic: key, value (empty: removed), offset."""
     return Types.ROW([blob(), blob(), Types.LONG()])

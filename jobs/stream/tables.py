@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyflink.datastream import DataStream
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment
@@ -181,12 +181,17 @@ def create_results_view(tables: StreamTableEnvironment, name: str, results: Data
 
 def create_refused_view(tables: StreamTableEnvironment, name: str, refused: DataStream) -> None:
     """Create a view of refused records' rows."""
+    create_headed_view(tables, name, refused, len(DEAD_LETTER_HEADERS))
+
+
+def create_headed_view(tables: StreamTableEnvironment, name: str, rows: DataStream, headers: int) -> None:
+    """Create a view of rows of keys, values, and so many arrays of text that become headers."""
     schema = Schema.new_builder()
     for i in range(2):
         schema = schema.column(f"f{i}", DataTypes.ARRAY(DataTypes.BYTES()))
-    for i in range(2, 8):
+    for i in range(2, 2 + headers):
         schema = schema.column(f"f{i}", DataTypes.ARRAY(DataTypes.STRING()))
-    tables.create_temporary_view(name, tables.from_data_stream(refused, schema.build()))
+    tables.create_temporary_view(name, tables.from_data_stream(rows, schema.build()))
 
 
 def insert_pairs(sink: str, view: str, keys: str, values: str) -> str:
@@ -214,10 +219,13 @@ DEAD_LETTER_HEADERS = (
 
 def insert_refused(sink: str, view: str) -> str:
     """Return SQL that writes refused records with the fields of their rows as headers."""
-    headers = ", ".join(
-        f"'{name}', ENCODE(f{i}[u.place], 'UTF-8')" for i, name in enumerate(DEAD_LETTER_HEADERS, start=2)
-    )
+    return insert_headed(sink, view, DEAD_LETTER_HEADERS)
+
+
+def insert_headed(sink: str, view: str, headers: Sequence[str]) -> str:
+    """Return SQL that writes records of a headed view, the text beside them under the names of `headers`."""
+    named = ", ".join(f"'{name}', ENCODE(f{i}[u.place], 'UTF-8')" for i, name in enumerate(headers, start=2))
     return (
-        f"INSERT INTO {sink} SELECT f0[u.place], u.record_value, MAP[{headers}] FROM {view} "
+        f"INSERT INTO {sink} SELECT f0[u.place], u.record_value, MAP[{named}] FROM {view} "
         f"CROSS JOIN UNNEST(f1) WITH ORDINALITY AS u(record_value, place)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from models.features.assemble import Reference, assemble
 from models.features.catalogue import FEATURE_SET
 from models.features.partials import touch_sequences
-from models.scoring.decider import Decider
+from models.scoring.decider import Decided, Decider
 from models.scoring.home_batch import HomeBatch
 from models.scoring.pending import Complete
 from models.scoring.reference import ReferenceLookup
@@ -40,6 +41,7 @@ class Scored:
     alerts: list[bytes]
     outcomes: U8  # (n,)
     degraded_rows: int
+    basis: Basis
 
 
 def decide_batch(
@@ -79,11 +81,31 @@ class Assembled:
     is_incomplete: Bool  # (n,) a partial that should be there is missing
     has_missing_shards: bool
 
+    @property
+    def history_ms(self) -> I64:
+        """(n,) how far back the stream's history reaches at each transaction."""
+        history: I64 = np.maximum(self.batch.columns.event_time_ms - self.batch.history_start_ms, 0)
+        return history
+
+    @property
+    def missing_rows(self) -> Mapping[str, Bool] | None:
+        """Parts that are missing for some rows."""
+        return {"entities": self.is_incomplete} if self.has_missing_shards else None
+
     def take(self, rows: slice) -> Assembled:
         """Return some of the rows."""
         return Assembled(
             self.batch.take(rows), self.X[rows], self.sequences[rows], self.is_incomplete[rows], self.has_missing_shards
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What was decided on, and how, on columns: where a shadow starts from."""
+
+    assembled: Assembled
+    degraded: tuple[str, ...]  # parts that were missing for the whole batch
+    decided: Decided
 
 
 def features_of(complete: Complete, reference: Reference | None) -> Assembled:
@@ -100,13 +122,8 @@ def decide_rows(decider: Decider, assembled: Assembled, has_reference: bool, dec
     """Decide on transactions whose features are there, and encode what comes of it; parameters as `decide_batch`."""
     batch, X = assembled.batch, assembled.X
     columns = batch.columns
-    decided = decider.decide(
-        columns,
-        X,
-        np.maximum(columns.event_time_ms - batch.history_start_ms, 0),
-        degraded=() if has_reference else ("reference",),
-        degraded_rows={"entities": assembled.is_incomplete} if assembled.has_missing_shards else None,
-    )
+    degraded = () if has_reference else ("reference",)
+    decided = decider.decide(columns, X, assembled.history_ms, degraded, assembled.missing_rows)
     decisions = encode_decisions(
         DecisionColumns(
             transaction_id=columns.transaction_id,
@@ -154,4 +171,5 @@ def decide_rows(decider: Decider, assembled: Assembled, has_reference: bool, dec
         alerts=[encode_alert(alert) for alert in alerts.values()],
         outcomes=decided.outcome,
         degraded_rows=int(assembled.is_incomplete.sum()) if has_reference else len(batch),
+        basis=Basis(assembled, degraded, decided),
     )

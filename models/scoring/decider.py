@@ -40,6 +40,17 @@ def default_rule_set(attribute_names: tuple[str, ...] = ()) -> RuleSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Scores:
+    """What model and learner said of n transactions."""
+
+    decided: F32  # (n,) what is decided by
+    model: F32  # (n,) 0 where it gave none
+    learner: F32  # (n,) NO_SCORE where it gave none
+    inputs: F32  # (n, F) of the model
+    is_missing: Bool  # (n,) the model gave none
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """Decisions on n transactions, with all that was found out on the way."""
 
@@ -54,20 +65,12 @@ class Decided:
     typologies: Mapping[int, tuple[str, ...]]  # row -> typologies that reached a threshold, for those rows
     degraded: Mapping[int, tuple[str, ...]]  # row -> missing parts, for those rows
     hits: RuleHits
+    scores: Scores
 
     @property
     def alert_rows(self) -> _Rows:
         """Rows that are not approved, in order."""
         return np.flatnonzero(self.outcome != APPROVE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scores:
-    decided: F32  # (n,)
-    model: F32  # (n,) 0 where it gave none
-    learner: F32  # (n,) NO_SCORE where it gave none
-    inputs: F32  # (n, F) of the model
-    is_missing: Bool  # (n,) the model gave none
 
 
 class Decider:
@@ -161,8 +164,30 @@ class Decider:
         passes for the rules and the model's run; per row only where a rule hit or the outcome is not approve.
         """
         hits = self.rules.evaluate(columns, X, history_ms)
+        return self.judge(hits, self.score(X), degraded, degraded_rows)
+
+    def judge(
+        self,
+        hits: RuleHits,
+        scores: Scores,
+        degraded: tuple[str, ...] = (),
+        degraded_rows: Mapping[str, Bool] | None = None,
+        is_explained: bool = True,
+    ) -> Decided:
+        """Decide on a batch whose rules were evaluated, and which was scored, already.
+
+        Parameters
+        ----------
+        hits
+            Of the rules in force.
+        scores
+            Of the model and the learner in force.
+        degraded, degraded_rows
+            As `decide` takes them.
+        is_explained
+            False leaves the explanations out: of alerts they are no part.
+        """
         typology = self.typologies.score(hits.hits)
-        scores = self._score(X)
         score, unscored = scores.decided, scores.is_missing
         missing = dict(degraded_rows or {})
         if self.model is None:
@@ -180,30 +205,34 @@ class Decider:
             model_score=np.where(unscored, np.float32(NO_SCORE), scores.model),
             learner_score=scores.learner,
             typology_score=typology.highest,
-            explanation=self._explanations(hits, backgrounds, reasons),
-            default_explanation=self._explain(hits.hits.shape[1] * [False], *backgrounds.default),
+            explanation=self._explanations(hits, backgrounds, reasons) if is_explained else {},
+            default_explanation=(
+                self._explain(hits.hits.shape[1] * [False], *backgrounds.default) if is_explained else b""
+            ),
             reasons=reasons,
             typologies={row: self._reached(typology, row) for row in alerts.tolist()},
             degraded={row: backgrounds.of(row)[1] for row in alerts.tolist()},
             hits=hits,
+            scores=scores,
         )
 
-    def _score(self, X: F32) -> _Scores:
+    def score(self, X: F32) -> Scores:
+        """Ask model and learner about (n, F) features in the catalogue's order."""
         none = np.full(len(X), NO_SCORE, np.float32)
         if self.model is None:
             nothing = np.zeros(len(X), np.float32)
-            return _Scores(nothing, nothing, none, X, np.ones(len(X), np.bool_))
+            return Scores(nothing, nothing, none, X, np.ones(len(X), np.bool_))
         inputs = X if self._inputs is None else X[:, self._inputs]
         score = self.model.predict(inputs)
         unscored = ~np.isfinite(score)
         score = np.where(unscored, np.float32(0.0), score)
         if self.learner is None:
-            return _Scores(score, score, none, inputs, unscored)
+            return Scores(score, score, none, inputs, unscored)
         learned, decided = self.learner.score(X, score)
-        return _Scores(np.where(unscored, score, decided), score, learned, inputs, unscored)
+        return Scores(np.where(unscored, score, decided), score, learned, inputs, unscored)
 
     def _principal_reasons(
-        self, alerts: _Rows, outcome: U8, scores: _Scores, typology: TypologyScores, hits: Bool
+        self, alerts: _Rows, outcome: U8, scores: Scores, typology: TypologyScores, hits: Bool
     ) -> dict[int, tuple[Reason, ...]]:
         if len(alerts) == 0:
             return {}
@@ -228,7 +257,7 @@ class Decider:
             reasons[row] = tuple(principal_reasons(from_model, deciding, other, score_asks))
         return reasons
 
-    def _is_raised(self, scores: _Scores, row: int) -> bool:
+    def _is_raised(self, scores: Scores, row: int) -> bool:
         """Whether the model alone would have asked for less."""
         assert self.model is not None
         both = np.array([scores.model[row], scores.decided[row]], np.float32)
@@ -297,7 +326,7 @@ class Decider:
         for row in decided.alert_rows.tolist():
             transaction_id = columns.transaction_id.text_at(row) or ""
             alerts[row] = {
-                "alert_id": alert_id_of(transaction_id),
+                "alert_id": alert_id_of(transaction_id, mode),
                 "revision": 0,
                 "supersedes": None,
                 "transaction_id": transaction_id,

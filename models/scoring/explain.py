@@ -15,15 +15,17 @@ from models.scoring.rules import Rule
 from schemas.versions import current
 
 
-def alert_id_of(transaction_id: str) -> str:
-    """Return the id of a transaction's alert: the same in every run and replay.
+def alert_id_of(transaction_id: str, mode: str = "live") -> str:
+    """Return the id of a transaction's alert: the same in every run and replay, and another one in a shadow.
 
     Examples
     --------
     >>> alert_id_of("T1")
     'A1f93603db53bfad5c92390f7'
+    >>> alert_id_of("T1", "shadow")
+    'S1f93603db53bfad5c92390f7'
     """
-    return "A" + hashlib.sha256(transaction_id.encode()).hexdigest()[:24]
+    return ("S" if mode == "shadow" else "A") + hashlib.sha256(transaction_id.encode()).hexdigest()[:24]
 
 
 def rule_hit_records(rules: Iterable[Rule]) -> list[dict[str, Any]]:

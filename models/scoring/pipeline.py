@@ -14,6 +14,7 @@ from models.scoring.decider import Decider
 from models.scoring.home_stage import HomeStage
 from models.scoring.pending import PendingBatches
 from models.scoring.reference import ReferenceLookup
+from models.scoring.shadow import Shadow, ShadowAlerts, shadow_alerts
 from models.state_map import MemoryState
 from schemas.columns import RawRecords, Rejected
 from schemas.registry import SchemaLookup
@@ -52,6 +53,7 @@ class ScoredRecords:
     scored: list[Scored] = field(default_factory=list)
     rejected: list[tuple[RawRecords, Rejected]] = field(default_factory=list)
     duplicates: int = 0
+    shadowed: list[ShadowAlerts] = field(default_factory=list)
 
     @property
     def decisions(self) -> list[bytes]:
@@ -84,6 +86,8 @@ class ScoringCore:
         Where to ask for schemas by their Confluent ids.
     run
         Kind and name of the run.
+    shadow
+        What is on trial beside the decider; None tries nothing out.
     """
 
     def __init__(
@@ -94,12 +98,14 @@ class ScoringCore:
         reference: ReferenceLookup | None = None,
         registry: SchemaLookup | None = None,
         run: Run = LIVE,
+        shadow: Shadow | None = None,
     ) -> None:
         self.settings = settings
         self.decider = decider
         self.state = CoreState.empty(settings.shards) if state is None else state
         self._reference = reference
         self._run = run
+        self._shadow = shadow
         self._home = {shard: HomeStage(settings, blobs, registry) for shard, blobs in self.state.home.items()}
         self._entities = [DurableEntityStore(settings.store, blobs) for blobs in self.state.entities]
         self._pending = {shard: PendingBatches(blobs) for shard, blobs in self.state.pending.items()}
@@ -122,7 +128,10 @@ class ScoringCore:
                     partials = self._entities[entity_shard].apply(touches)
                     pending.add_partials(sequence, entity_shard, partials.to_bytes())
             for complete in pending.release():
-                result.scored.append(decide_batch(self.decider, complete, self._reference, decision_time_ms, self._run))
+                scored = decide_batch(self.decider, complete, self._reference, decision_time_ms, self._run)
+                result.scored.append(scored)
+                if self._shadow is not None:
+                    result.shadowed.append(shadow_alerts(self._shadow, scored, decision_time_ms))
         return result
 
     def labels(self, records: RawRecords) -> ScoredRecords:

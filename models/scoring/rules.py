@@ -24,6 +24,9 @@ MAX_RULES = 500
 
 MAX_DESCRIPTION_CHARACTERS = 500
 
+LIVE, SHADOW = "live", "shadow"
+"""A rule's mode: it decides, or it is only tried out. Symbols of the schema's enum `RuleMode`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -38,6 +41,7 @@ class Rule:
     review_threshold: float = 0.5
     decline_threshold: float = 1.0
     is_enabled: bool = True
+    mode: str = LIVE
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Rule:
@@ -62,7 +66,7 @@ class Rule:
     def _check(self) -> None:
         name = self.rule_id if isinstance(self.rule_id, str) else repr(self.rule_id)
         kinds: dict[type, tuple[str, ...]] = {
-            str: ("rule_id", "description", "expression", "typology"),
+            str: ("rule_id", "description", "expression", "typology", "mode"),
             bool: ("is_enabled",),
         }
         for kind, names in kinds.items():
@@ -75,6 +79,8 @@ class Rule:
             raise RuleError(f"rule id {name[:64]!r}: use 1 to 64 lower-case letters, digits and hyphens")
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", self.typology):
             raise RuleError(f"rule {name}: typology {self.typology[:64]!r} must be 1 to 64 of a-z, 0-9, - and _")
+        if self.mode not in (LIVE, SHADOW):
+            raise RuleError(f"rule {name}: mode must be {LIVE} or {SHADOW}, found {self.mode[:64]!r}")
         if len(self.description) > MAX_DESCRIPTION_CHARACTERS:
             raise RuleError(f"rule {name}: the description is longer than {MAX_DESCRIPTION_CHARACTERS} characters")
         if isinstance(self.version, bool) or not isinstance(self.version, int) or not 0 < self.version < 2**31:
@@ -99,12 +105,22 @@ class RuleHits:
 class RuleSet:
     """Rules in force, compiled. Immutable: `with_rule` and `without` return the next set.
 
-    `rules` are the enabled ones, in order of their ids; `version` names them in decisions.
+    `rules` are the enabled ones of the set's modes, in order of their ids; `version` names them in decisions. A set of
+    live rules keeps the shadow rules in `all_rules` and does not evaluate them; `in_modes` returns a set that does.
     """
 
-    def __init__(self, all_rules: Mapping[str, Rule], columns: RuleColumns, compiled: Mapping[Rule, _Compiled]) -> None:
+    def __init__(
+        self,
+        all_rules: Mapping[str, Rule],
+        columns: RuleColumns,
+        compiled: Mapping[Rule, _Compiled],
+        modes: tuple[str, ...] = (LIVE,),
+    ) -> None:
         self.all_rules = dict(sorted(all_rules.items()))
-        self.rules: tuple[Rule, ...] = tuple(rule for rule in self.all_rules.values() if rule.is_enabled)
+        self.modes = modes
+        self.rules: tuple[Rule, ...] = tuple(
+            rule for rule in self.all_rules.values() if rule.is_enabled and rule.mode in modes
+        )
         self.version = rules_version(self.rules)
         self._columns = columns
         self._compiled = dict(compiled)
@@ -143,12 +159,17 @@ class RuleSet:
         all_rules = {**self.all_rules, rule.rule_id: rule}
         if len(all_rules) > MAX_RULES:
             raise RuleError(f"{len(all_rules)} rules, at most {MAX_RULES} are evaluated; merge or remove some")
-        return RuleSet(all_rules, self._columns, {**self._kept(rule.rule_id), rule: _compile(rule, self._columns)})
+        compiled = {**self._kept(rule.rule_id), rule: _compile(rule, self._columns)}
+        return RuleSet(all_rules, self._columns, compiled, self.modes)
 
     def without(self, rule_id: str) -> RuleSet:
         """Return the set without the rule of this id; the same rules where there is none."""
         all_rules = {name: rule for name, rule in self.all_rules.items() if name != rule_id}
-        return RuleSet(all_rules, self._columns, self._kept(rule_id))
+        return RuleSet(all_rules, self._columns, self._kept(rule_id), self.modes)
+
+    def in_modes(self, *modes: str) -> RuleSet:
+        """Return the set that evaluates the rules of these modes; nothing is compiled anew."""
+        return RuleSet(self.all_rules, self._columns, self._compiled, modes)
 
     def _kept(self, rule_id: str) -> dict[Rule, _Compiled]:
         return {rule: compiled for rule, compiled in self._compiled.items() if rule.rule_id != rule_id}
@@ -231,11 +252,19 @@ def rules_of(text: str) -> tuple[Rule, ...]:
 
 
 def rules_version(rules: Iterable[Rule]) -> str:
-    """Return 16 hexadecimal digits that change with any change of the rules in force."""
+    """Return 16 hexadecimal digits that change with any change of the rules in force.
+
+    The mode does not count: what a rule's hit does to a decision is the same in a live set and on trial, so a set on
+    trial has the version that it will have when it is live.
+    """
     ordered = sorted(rules, key=lambda rule: (rule.rule_id, rule.version))
     # Avro carries weights and thresholds as float32: rounding names a rule alike before and after its journey.
     records = [
-        {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(rule).items()}
+        {
+            name: round(value, 6) if isinstance(value, float) else value
+            for name, value in asdict(rule).items()
+            if name != "mode"
+        }
         for rule in ordered
     ]
     text = json.dumps(records, sort_keys=True, separators=(",", ":"))

@@ -22,7 +22,7 @@ from deploy.load.plan import LoadPlan
 from deploy.load.process import GeneratorProcess
 from deploy.local.topics import create_topics
 from jobs.settings import Settings, kafka_properties
-from jobs.stream.alert_reader import AlertReader
+from jobs.stream.alert_reader import LIVE_OUTCOME_HEADER, AlertReader
 from jobs.stream.dead_letters import REDRIVEN_FROM, header_names
 from jobs.stream.topic_reader import BEGINNING, END, Start, TopicReader
 from schemas.records import decode_record, encode_record
@@ -112,6 +112,34 @@ def test_alerts_are_shown_once_in_their_highest_revision(lane: Lane) -> None:
     text = lane.weir("alerts").output
     assert REASON["text"] in text
     assert "1 records" in text
+
+
+def test_would_be_alerts_are_shown_apart_with_what_was_decided(lane: Lane) -> None:
+    topics = lane.settings.topics
+    lane.write(topics.alerts, encode_record("alert", an_alert()))
+    would_be = encode_record("alert", an_alert(alert_id="S1", mode="shadow"))
+    for _ in range(2):
+        lane.write(topics.shadow_alerts, would_be, headers=[(LIVE_OUTCOME_HEADER, b"approve")])
+    shown = lane.lines("alerts", "--shadow", "--json")
+    assert [(a["alert_id"], a["mode"], a["live_outcome"]) for a in shown] == [("S1", "shadow", "approve")]
+    assert "live: approve" in lane.weir("alerts", "--shadow").output
+    assert [alert["alert_id"] for alert in lane.lines("alerts", "--json")] == ["A1"]
+
+
+def test_a_rule_is_added_on_trial_and_listed_so(lane: Lane, tmp_path: Path) -> None:
+    file = tmp_path / "rule.json"
+    rule = {"rule_id": "large", "description": "", "expression": "amount > 9", "typology": "t", "weight": 0.5}
+    file.write_text(json.dumps({**rule, "mode": "shadow"}))
+    added = lane.weir("rules", "add", str(file))
+    assert added.exit_code == 0, added.output
+    assert "deciding nothing" in added.output
+    listed = {rule["rule_id"]: rule["mode"] for rule in lane.lines("rules", "list", "--json")}
+    assert listed.pop("large") == "shadow"
+    assert set(listed.values()) == {"live"}
+    file.write_text(json.dumps(rule))
+    assert "is in force" in lane.weir("rules", "add", str(file)).output
+    listed = {rule["rule_id"]: rule["mode"] for rule in lane.lines("rules", "list", "--json")}
+    assert listed["large"] == "live"
 
 
 def test_a_follower_sees_what_comes_later(lane: Lane) -> None:

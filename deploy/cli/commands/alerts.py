@@ -23,9 +23,12 @@ from deploy.cli.since import SINCE
 @click.option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest ones to show, without --since."
 )
+@click.option(
+    "--shadow", is_flag=True, help="Would-be alerts of rules and a model on trial, with the live outcome of each."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_context
-def command(context: CommandContext, follow: bool, since: int | None, limit: int, as_json: bool) -> None:
+def command(context: CommandContext, follow: bool, since: int | None, limit: int, shadow: bool, as_json: bool) -> None:
     """Show the newest alerts with their reasons.
 
     An alert that was delivered twice is shown once; a later revision of it is shown again, as it says more.
@@ -37,6 +40,7 @@ def command(context: CommandContext, follow: bool, since: int | None, limit: int
     from jobs.stream.topic_reader import Start
 
     settings = context.settings()
+    topic = settings.topics.shadow_alerts if shadow else settings.topics.alerts
     console = Console()
     start = Start(since_ms=since) if since is not None else Start(last=limit)
 
@@ -47,7 +51,7 @@ def command(context: CommandContext, follow: bool, since: int | None, limit: int
             console.print(block_of(alert), soft_wrap=True)
 
     with plain_errors():
-        reader = AlertReader(client_properties(settings), settings.topics.alerts, start)
+        reader = AlertReader(client_properties(settings), topic, start)
         try:
             # In the order of decisions, across partitions; the last ones where only so many are asked for
             found = sorted(reader.until_end(), key=lambda alert: int(alert["decision_time_ms"]))
@@ -62,7 +66,7 @@ def command(context: CommandContext, follow: bool, since: int | None, limit: int
         finally:
             reader.close()
             if reader.unreadable:
-                say(f"{reader.unreadable} records on {settings.topics.alerts} are no alerts and were passed over")
+                say(f"{reader.unreadable} records on {topic} are no alerts and were passed over")
 
 
 def line_of(alert: Mapping[str, Any]) -> str:
@@ -89,6 +93,8 @@ def block_of(alert: Mapping[str, Any]):  # type: ignore[no-untyped-def]
         f"  {alert['account_id']} → {alert['counterparty_id']}  ",
         (f"{alert['transaction_id']}{revision}", "cyan"),
     )
+    if "live_outcome" in alert:
+        text.append(f"  live: {alert['live_outcome']}", style="dim")
     for reason in alert["reasons"]:
         text.append(f"\n    {reason['text']}")
         text.append(f"  {reason['code']}", style="dim")

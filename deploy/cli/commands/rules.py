@@ -24,7 +24,8 @@ def command() -> None:
     """List, check, add and remove rules, without a restart of the scoring job.
 
     A rule is a JSON object: rule_id, description, expression (boolean SQL over features and fields), typology, weight,
-    and if need be review_threshold, decline_threshold, is_enabled. docs/rules.md lists the columns.
+    and if need be review_threshold, decline_threshold, is_enabled, mode (live, or shadow: try it out without deciding).
+    docs/rules.md lists the columns.
     """
 
 
@@ -51,7 +52,7 @@ def list_rules(context: CommandContext, as_json: bool) -> None:
         table.add_column(title, overflow="fold")
     for rule_id, rule in rules.items():
         source = "control" if changes.get(rule_id) is not None else "initial"
-        state = "" if rule.is_enabled else " (off)"
+        state = _state_of(rule)
         table.add_row(rule_id + state, str(rule.version), rule.typology, f"{rule.weight:.2f}", source, rule.expression)
     Console().print(table)
     removed = sorted(rule_id for rule_id in initial if rule_id not in rules)
@@ -66,7 +67,7 @@ def check(context: CommandContext, file: Path) -> None:
     """Check the rules of FILE (one JSON object, or an array of them) as the scoring job would."""
     del context  # needs no Kafka
     for rule in read_rules(file, {}):
-        click.echo(f"{rule.rule_id}: good, counts {rule.weight:.2f} towards {rule.typology}")
+        click.echo(f"{rule.rule_id}{_state_of(rule)}: good, counts {rule.weight:.2f} towards {rule.typology}")
 
 
 @command.command("add")
@@ -95,7 +96,8 @@ def add(context: CommandContext, file: Path) -> None:
         if sender.refused:
             fail(f"the broker refused the rules: {sender.refused[0]}")
     for rule in rules:
-        click.echo(f"{rule.rule_id} version {rule.version} is in force from the next batch on")
+        what = "in force" if rule.mode == "live" else "tried out, deciding nothing,"
+        click.echo(f"{rule.rule_id} version {rule.version} is {what} from the next batch on")
 
 
 @command.command("remove")
@@ -117,6 +119,12 @@ def remove(context: CommandContext, rule_id: str) -> None:
         if sender.refused:
             fail(f"the broker refused it: {sender.refused[0]}")
     click.echo(f"{rule_id} is out of force from the next batch on")
+
+
+def _state_of(rule: Rule) -> str:
+    if not rule.is_enabled:
+        return " (off)"
+    return "" if rule.mode == "live" else f" ({rule.mode})"
 
 
 def initial_rules(settings: Settings) -> dict[str, Rule]:

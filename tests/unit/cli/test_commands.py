@@ -152,8 +152,28 @@ def test_good_rules_pass_the_check(tmp_path: Path) -> None:
     assert "large: good" in result.output
 
 
+def test_a_rule_on_trial_is_called_so(tmp_path: Path) -> None:
+    file = tmp_path / "rule.json"
+    file.write_text(json.dumps({**RULE, "mode": "shadow"}))
+    result = CliRunner().invoke(weir, ["rules", "check", str(file)])
+    assert result.exit_code == 0, result.output
+    assert "large (shadow): good" in result.output
+
+
+def test_a_would_be_alert_says_what_was_decided() -> None:
+    assert "live: approve" in block_of({**an_alert(), "live_outcome": "approve"}).plain
+    assert "live:" not in block_of(an_alert()).plain
+
+
 @pytest.mark.parametrize(
-    "change", [{"expression": "no_such_column > 1"}, {"weight": 7}, {"expression": "amount"}, {"rule_id": "Not An Id"}]
+    "change",
+    [
+        {"mode": "trial"},
+        {"expression": "no_such_column > 1"},
+        {"weight": 7},
+        {"expression": "amount"},
+        {"rule_id": "Not An Id"},
+    ],
 )
 def test_bad_rules_are_refused_with_the_reason(tmp_path: Path, change: dict[str, object]) -> None:
     file = tmp_path / "rule.json"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from models.features.catalogue import FEATURE_NAMES
 from models.scoring.decider import default_rule_set, rule_columns
 from models.scoring.errors import RuleError
 from models.scoring.rule_columns import RuleColumns
-from models.scoring.rules import MAX_RULES, Rule, RuleSet, default_rules, rules_version
+from models.scoring.rules import MAX_RULES, Rule, RuleSet, default_rules, rules_of, rules_version
 from schemas.columns import CHANNELS, TransactionColumns
 from schemas.versions import current
 from tests.builders import a_transaction, transaction_columns
@@ -169,6 +170,39 @@ def test_rules_are_added_changed_and_removed_without_touching_the_old_set() -> N
     assert first.with_rule(a_rule()).version == first.version
 
 
+def test_a_set_evaluates_the_rules_of_its_modes_alone() -> None:
+    live, tried = a_rule(), a_rule(rule_id="b-tried", expression="amount > 50", mode="shadow")
+    rule_set = RuleSet.compile([live, tried], COLUMNS)
+    assert rule_set.rules == (live,)
+    assert rule_set.in_modes("shadow").rules == (tried,)
+    assert rule_set.in_modes("live", "shadow").rules == (tried, live)
+    columns, X = transaction_columns([a_transaction()]), np.full((1, 3), 80, np.float32)
+    hits = [s.evaluate(columns, X, LONG_AGO).hits.tolist() for s in (rule_set, rule_set.in_modes("live", "shadow"))]
+    assert hits == [[[False]], [[True, False]]]
+
+
+def test_the_version_counts_what_decides_and_not_the_mode_it_has_then() -> None:
+    alone = RuleSet.compile([a_rule()], COLUMNS)
+    tried = alone.with_rule(a_rule(rule_id="other", mode="shadow"))
+    assert tried.version == alone.version
+    assert tried.with_rule(a_rule(rule_id="other", version=2, mode="shadow")).version == alone.version
+    assert tried.with_rule(a_rule(mode="shadow")).version == RuleSet.compile([], COLUMNS).version
+    promoted = alone.with_rule(a_rule(rule_id="other"))
+    assert tried.in_modes("live", "shadow").version == promoted.version != alone.version
+
+
+def test_rules_from_before_there_were_modes_keep_their_version() -> None:
+    """Decisions on record name it, and a replay looks the rules up by it."""
+    assert rules_version([Rule("everything", 1, "Anything", "amount >= 0", "test", 0.5)]) == "1f96e3ad6a4e52a4"
+
+
+def test_a_rule_in_json_may_say_its_mode() -> None:
+    record = {name: getattr(a_rule(), name) for name in ("rule_id", "version", "description", "expression")}
+    record |= {"typology": "t", "weight": 0.5}
+    live, tried = rules_of(json.dumps([record, {**record, "mode": "shadow"}]))
+    assert (live.mode, tried.mode) == ("live", "shadow")
+
+
 def test_a_refused_change_leaves_the_set_as_it_was() -> None:
     rule_set = RuleSet.compile([a_rule()], COLUMNS)
     with pytest.raises(RuleError, match="rule large-amount: unknown column"):
@@ -195,6 +229,7 @@ def test_an_id_occurs_once() -> None:
         ("version", 0), ("version", -1), ("version", "1"), ("version", True), ("version", 2**31),
         ("weight", 0), ("weight", 1.5), ("weight", float("nan")), ("weight", "0.5"),
         ("review_threshold", 0), ("decline_threshold", float("inf")), ("typology", "two words"),
+        ("mode", "canary"), ("mode", True), ("mode", None),
         ("is_enabled", 1), ("expression", 5), ("description", "x" * 501), ("colour", "red"),
     ],
 )  # fmt: skip
