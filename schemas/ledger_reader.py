@@ -165,6 +165,23 @@ def explanation_of(columns: LedgerColumns, row: int) -> Mapping[str, Any]:
     return record
 
 
+def warming_rows(columns: LedgerColumns) -> Bool:
+    """Return which decisions name rules that could not speak yet, for want of history.  # (n,)."""
+    out = np.zeros(len(columns), np.bool_)
+    _find_warming(columns.buffer, columns.explanation_span, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _find_warming(buffer, spans, out):  # type: ignore[no-untyped-def]
+    address = address_of(buffer)
+    for i in range(len(out)):
+        at, end = spans[i, 0], spans[i, 1]
+        if end > at:
+            _, is_warming, _ = _skip_explanation(address, at, end)
+            out[i] = is_warming
+
+
 @njit(cache=True, nogil=True)
 def _read_long(buffer, at, end):  # type: ignore[no-untyped-def]
     return read_long(address_of(buffer), np.int64(at), np.int64(end))
@@ -206,8 +223,9 @@ def _items(address, at, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _skip_explanation(address, at, end):  # type: ignore[no-untyped-def]
-    """Return (bits of what the decision was made without, position after the explanation)."""
+    """Return (bits of what the decision was made without, whether a rule was warming, position after it)."""
     degraded = np.uint8(0)
+    is_warming = False
     for part in range(4):  # reasons, rule hits, warming, degraded
         while True:
             items, at = _items(address, at, end)
@@ -226,6 +244,7 @@ def _skip_explanation(address, at, end):  # type: ignore[no-untyped-def]
                     at = at + 4 if at >= 0 else at
                 else:
                     start, length, at = _skip_string(address, at, end)
+                    is_warming |= part == 2
                     if part == 3 and at >= 0:
                         # told apart by length and first letter: reference, entities, model, rule:...
                         if length == 9 and load_u8(address, start) == 114 and load_u8(address, start + 4) == 114:
@@ -235,10 +254,10 @@ def _skip_explanation(address, at, end):  # type: ignore[no-untyped-def]
                         else:
                             degraded |= np.uint8(_OTHER_DEGRADED)
                 if at < 0 or at > end:
-                    return degraded, np.int64(-BEYOND_END)
+                    return degraded, is_warming, np.int64(-BEYOND_END)
         if at < 0:
-            return degraded, at
-    return degraded, at
+            return degraded, is_warming, at
+    return degraded, is_warming, at
 
 
 @njit(cache=True, nogil=True)
@@ -309,7 +328,7 @@ def _read(  # type: ignore[no-untyped-def]
                     touches += 1
         spans[i, 1, 0] = at
         if at >= 0:
-            degraded[i], at = _skip_explanation(address, at, end)
+            degraded[i], _, at = _skip_explanation(address, at, end)
         spans[i, 1, 1] = at
         if at >= 0:
             _, at = read_long(address, at, end)  # revision

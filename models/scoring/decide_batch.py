@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from models.features.assemble import Reference, assemble
 from models.features.catalogue import FEATURE_SET
@@ -79,7 +80,7 @@ class Assembled:
     is_incomplete: Bool  # (n,) a partial that should be there is missing
     has_missing_shards: bool
 
-    def take(self, rows: slice) -> Assembled:
+    def take(self, rows: slice | npt.NDArray[np.intp]) -> Assembled:
         """Return some of the rows."""
         return Assembled(
             self.batch.take(rows), self.X[rows], self.sequences[rows], self.is_incomplete[rows], self.has_missing_shards
