@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import fastavro
 
+from schemas.errors import SerializationError
 from schemas.framing import SINGLE_OBJECT_BYTES
-from schemas.versions import current
+from schemas.ledger_reader import split_decisions
+from schemas.records import encode_record
+from schemas.versions import current, fingerprint_of
 
 SYNC = bytes(range(16))
 """Between blocks: any 16 bytes; fixed, so that equal records give equal files."""
@@ -69,6 +72,37 @@ class ContainerWriter:
         self.write_block(self._waiting)
         self._waiting = []
         self._file.close()
+
+
+def decisions_in(path: Path, rows: int = 5_000) -> Iterator[list[bytes]]:
+    """Yield the decisions of a container file in Avro's single-object encoding of the current schema, some at once.
+
+    Blocks of the current schema are cut by compiled code; those of another writer's are read and written anew.
+
+    Raises
+    ------
+    SerializationError
+        If the file is no container of decisions.
+    """
+    waiting: list[bytes] = []
+    with path.open("rb") as file:
+        try:
+            blocks = fastavro.block_reader(file)
+            is_current = fingerprint_of(blocks.writer_schema) == current("decision").fingerprint
+            for block in blocks:
+                if is_current:
+                    waiting += split_decisions(block.bytes_.read(), block.num_records)
+                else:
+                    waiting += [encode_record("decision", record) for record in block]
+                while len(waiting) >= rows:
+                    yield waiting[:rows]
+                    del waiting[:rows]
+        except SerializationError:
+            raise
+        except Exception as error:  # fastavro raises whatever it stumbles over
+            raise SerializationError(f"{path} is no Avro container file of decisions: {error!r}") from error
+    if waiting:
+        yield waiting
 
 
 def _long(value: int) -> bytes:

@@ -165,6 +165,22 @@ def explanation_of(columns: LedgerColumns, row: int) -> Mapping[str, Any]:
     return record
 
 
+def split_decisions(data: bytes, count: int) -> list[bytes]:
+    """Cut decisions of the current schema that lie one after the other, without headers, as in a container's block.
+
+    Raises
+    ------
+    ValueError
+        If they are not `count` whole decisions.
+    """
+    ends = np.zeros(count, np.int64)
+    if _find_ends(np.frombuffer(data + bytes(8), np.uint8), len(data), ends) != len(data):
+        raise ValueError(f"{len(data)} bytes are not {count} decisions of the current schema")
+    header = framing.single_object_header(current("decision"))
+    starts = [0, *ends[:-1].tolist()] if count else []
+    return [header + data[start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
+
+
 def warming_rows(columns: LedgerColumns) -> Bool:
     """Return which decisions name rules that could not speak yet, for want of history.  # (n,)."""
     out = np.zeros(len(columns), np.bool_)
@@ -258,6 +274,55 @@ def _skip_explanation(address, at, end):  # type: ignore[no-untyped-def]
         if at < 0:
             return degraded, is_warming, at
     return degraded, is_warming, at
+
+
+@njit(cache=True, nogil=True)
+def _skip_longs(address, at, end, count):  # type: ignore[no-untyped-def]
+    for _ in range(count):
+        if at >= 0:
+            _, at = read_long(address, at, end)
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _skip_strings(address, at, end, count):  # type: ignore[no-untyped-def]
+    for _ in range(count):
+        _, _, at = _skip_string(address, at, end)
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _find_ends(buffer, end, ends):  # type: ignore[no-untyped-def]
+    """Write where each decision ends; return where the last one does, or a negative number."""
+    address = address_of(buffer)
+    at = np.int64(0)
+    for i in range(len(ends)):
+        at = _skip_strings(address, at, end, 3)  # ids
+        at = _skip_longs(address, at, end, 2)  # event time, amount
+        at = _skip_strings(address, at, end, 1)  # currency
+        at = _skip_longs(address, at, end, 4)  # partition, offset, source time, outcome
+        at = at + 4 * _SCORES if at >= 0 else at
+        at = _skip_longs(address, at, end, 1)  # schema_version
+        at = _skip_strings(address, at, end, _STRINGS_OF_VERSIONS + 1)  # and feature_set
+        while at >= 0:
+            items, at = _items(address, at, end)
+            if at < 0 or items == 0:
+                break
+            at += 4 * items
+        while at >= 0:
+            items, at = _items(address, at, end)
+            if at < 0 or items == 0:
+                break
+            at = _skip_longs(address, at, end, items)
+        if at >= 0:
+            _, _, at = _skip_explanation(address, at, end)
+        at = _skip_longs(address, at, end, 2)  # revision, mode
+        at = _skip_strings(address, at, end, 1)  # run_id
+        at = _skip_longs(address, at, end, 2)  # clocks
+        if at < 0 or at > end:
+            return np.int64(-BEYOND_END)
+        ends[i] = at
+    return at
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,8 @@ from models.scoring.rules import Rule, RuleSet, default_rules, rules_of
 
 def load_model(settings: Settings, name: str | None) -> ScoringModel:
     """Load a model named as NAME@VERSION or by its folder, that of the settings where none is; ends the command with
-    what is wrong."""
+    what is wrong.
+    """
     from deploy.cli.replay.planning import PlanError, model_folder
 
     try:

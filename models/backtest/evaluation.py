@@ -92,6 +92,21 @@ class Evaluated:
         found: Bool = (self.before != APPROVE) & (self.after == APPROVE)
         return found
 
+    def since(self, time_ms: int) -> Evaluated:
+        """Return the transactions from an event time on."""
+        is_in = self.event_time_ms >= time_ms
+        if is_in.all():
+            return self
+        place = np.cumsum(is_in) - 1
+        of_hits = is_in[self.hit_rows]
+        return Evaluated(
+            self.transaction[is_in], self.account[is_in], self.event_time_ms[is_in], self.amount[is_in],
+            self.score[is_in], self.asked[is_in], self.before[is_in], self.after[is_in],
+            None if self.recorded is None else self.recorded[is_in],
+            place[self.hit_rows[of_hits]], self.hits[of_hits],
+            {int(place[row]): ids for row, ids in self.ids.items() if is_in[row]}, self.failed,
+        )  # fmt: skip
+
 
 @dataclass(slots=True)
 class Backtest:

@@ -97,8 +97,8 @@ class LedgerBlocks:
             if version.model_sha256 not in self.thresholds:
                 raise VersionError(
                     f"decisions were made by model {version.model_name} {version.model_version} (sha256 "
-                    f"{version.model_sha256[:16]}), whose thresholds are not at hand: put its folder beside models_dir, "
-                    "or give --model to score the features on record with another one"
+                    f"{version.model_sha256[:16]}), whose thresholds are not at hand: put its folder beside "
+                    "models_dir, or give --model to score the features on record with another one"
                 )
             is_of = of_row == number
             asked[is_of] = outcome_of_score(score[is_of], self.thresholds[version.model_sha256])

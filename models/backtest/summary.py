@@ -61,6 +61,11 @@ class RuleResult:
     recall: float
 
 
+def first_day_ms(newest_ms: int, days: int) -> int:
+    """Return where the last `days` days begin, UTC, of which the newest transaction's is the last."""
+    return (newest_ms // DAY_MS - days + 1) * DAY_MS
+
+
 def days_of(evaluated: Evaluated) -> tuple[Day, ...]:
     """Return every day from the first transaction's to the last one's."""
     if not len(evaluated):
