@@ -63,16 +63,21 @@ def tables_of(
     ordered = sorted(rules, key=lambda result: (result.state == "kept", result.rule.rule_id))
     yield Table(
         "By rule",
-        ("rule", "", "hits now", "hits", "alerts", "alone", "labelled", "frauds", "precision", "recall"),
+        ("rule", "", "hits now", "hits", "alerts", "alone"),
         tuple(
-            (
-                r.rule.rule_id, r.state, f"{r.hits_before:,}",
-                *(f"{n:,}" for n in (r.hits, r.alerts, r.alone, r.labelled, r.frauds)),
-                number(r.precision), number(r.recall),
-            )
-            for r in ordered
+            (r.rule.rule_id, r.state, *(f"{n:,}" for n in (r.hits_before, r.hits, r.alerts, r.alone))) for r in ordered
         ),
-    )  # fmt: skip
+    )
+    if verdicts is not None:
+        yield Table(
+            "By rule, against the labels",
+            ("rule", "labelled hits", "frauds", "precision", "recall"),
+            tuple(
+                (r.rule.rule_id, f"{r.labelled:,}", f"{r.frauds:,}", number(r.precision), number(r.recall))
+                for r in ordered
+                if r.labelled
+            ),
+        )
     if verdicts is not None:
         yield from judged_tables(NAMES, verdicts)
     rows = tuple(_example(evaluated, change, row) for row in example_rows(evaluated, examples))

@@ -321,7 +321,7 @@ def _show(
     for table in tables:
         rich = RichTable(title=table.title, title_justify="left", box=None, header_style="bold")
         for i, name in enumerate(table.columns):
-            rich.add_column(name, justify="left" if i == 0 else "right")
+            rich.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
         for row in table.rows:
             rich.add_row(*row)
         console.print(rich)
