@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.cli.mapping import MappingError, RowMapping
+from deploy.cli.mapping import RowMapping
 from deploy.cli.row_files import Row, columns_of, format_of, open_parquet, read_rows, size_of
 from schemas.arrow import FIELDS, REQUIRED, ArrowError
 from schemas.arrow import columns_of as columns_of_arrow
@@ -214,6 +214,3 @@ def _by_time(blocks: Iterator[FileBlock], batch_rows: int, reading: Callable[[fl
 def file_of(path: Path, kind: str | None, maps: Sequence[str], defaults: Sequence[str]) -> TransactionFile:
     """Open a file as the command line names it; raises `MappingError` or `FileError`."""
     return TransactionFile(path, kind, RowMapping.parse(maps, defaults))
-
-
-__all__ = ["BLOCK_ROWS", "FILE", "TIME", "BadRow", "FileBlock", "MappingError", "TransactionFile", "file_of"]

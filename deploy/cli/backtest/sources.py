@@ -24,7 +24,7 @@ Values = Sequence[bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class DecidedAgain:
     """Evaluated transactions, and how many decisions could not be read."""
 
     evaluated: Evaluated
@@ -45,7 +45,7 @@ def known_thresholds(settings: Settings) -> dict[str, Thresholds]:
 
 def evaluate_decisions(
     values: Iterable[Values], blocks: LedgerBlocks, backtest: Backtest, days: int, advance: Callable[[int], None]
-) -> Judged:
+) -> DecidedAgain:
     """Decide again on decisions; of the last `days` days, which the newest of them tells.
 
     Raises
@@ -61,7 +61,7 @@ def evaluate_decisions(
         backtest.add(blocks.block(columns))
         newest_ms = max(newest_ms, int(columns.event_time_ms.max(initial=0)))
         advance(len(part))
-    return Judged(backtest.result().since(first_day_ms(newest_ms, days)), unread)
+    return DecidedAgain(backtest.result().since(first_day_ms(newest_ms, days)), unread)
 
 
 class KafkaLedger:
