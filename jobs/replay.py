@@ -36,7 +36,8 @@ from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
-from jobs.score_transactions import Scoring, core_settings
+from jobs.core_settings import core_settings
+from jobs.score_transactions import Scoring
 from jobs.settings import Settings, kafka_properties
 from jobs.stream import row_types, tables
 from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES

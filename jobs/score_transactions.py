@@ -35,6 +35,7 @@ from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
+from jobs.core_settings import core_settings
 from jobs.settings import Settings
 from jobs.stream import row_types, tables
 from jobs.stream.alert_reader import LIVE_OUTCOME_HEADER
@@ -46,8 +47,6 @@ from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES, Intak
 from jobs.stream.keyed import by_key, keyed_row, side_output
 from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
 from jobs.stream.warm_up import warm_up
-from models.features.catalogue import STORE
-from models.scoring.core_settings import CoreSettings
 from models.scoring.decider import Decider, rule_columns
 from models.scoring.model import ScoringModel
 from models.scoring.rules import Rule, RuleSet, default_rules, rules_of
@@ -144,17 +143,6 @@ def build(
         dead_letters=side_output(intake, DEAD_LETTERS).union(side_output(results, CONTROL_DEAD_LETTERS)),
         duplicates=side_output(intake, DUPLICATES),
         shadow_alerts=side_output(results, SHADOW_ALERTS),
-    )
-
-
-def core_settings(settings: Settings) -> CoreSettings:
-    """Return the settings that decide results."""
-    return CoreSettings(
-        shards=settings.shards,
-        dedupe_horizon=settings.dedupe_horizon,
-        max_record_bytes=settings.max_record_bytes,
-        max_future_ms=settings.max_future_seconds * 1000,
-        store=STORE,
     )
 
 

@@ -165,6 +165,39 @@ def explanation_of(columns: LedgerColumns, row: int) -> Mapping[str, Any]:
     return record
 
 
+def split_decisions(data: bytes, count: int) -> list[bytes]:
+    """Cut decisions of the current schema that lie one after the other, without headers, as in a container's block.
+
+    Raises
+    ------
+    ValueError
+        If they are not `count` whole decisions.
+    """
+    ends = np.zeros(count, np.int64)
+    if _find_ends(np.frombuffer(data + bytes(8), np.uint8), len(data), ends) != len(data):
+        raise ValueError(f"{len(data)} bytes are not {count} decisions of the current schema")
+    header = framing.single_object_header(current("decision"))
+    starts = [0, *ends[:-1].tolist()] if count else []
+    return [header + data[start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
+
+
+def warming_rows(columns: LedgerColumns) -> Bool:
+    """Return which decisions name rules that could not speak yet, for want of history.  # (n,)."""
+    out = np.zeros(len(columns), np.bool_)
+    _find_warming(columns.buffer, columns.explanation_span, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _find_warming(buffer, spans, out):  # type: ignore[no-untyped-def]
+    address = address_of(buffer)
+    for i in range(len(out)):
+        at, end = spans[i, 0], spans[i, 1]
+        if end > at:
+            _, is_warming, _ = _skip_explanation(address, at, end)
+            out[i] = is_warming
+
+
 @njit(cache=True, nogil=True)
 def _read_long(buffer, at, end):  # type: ignore[no-untyped-def]
     return read_long(address_of(buffer), np.int64(at), np.int64(end))
@@ -206,8 +239,9 @@ def _items(address, at, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _skip_explanation(address, at, end):  # type: ignore[no-untyped-def]
-    """Return (bits of what the decision was made without, position after the explanation)."""
+    """Return (bits of what the decision was made without, whether a rule was warming, position after it)."""
     degraded = np.uint8(0)
+    is_warming = False
     for part in range(4):  # reasons, rule hits, warming, degraded
         while True:
             items, at = _items(address, at, end)
@@ -226,6 +260,7 @@ def _skip_explanation(address, at, end):  # type: ignore[no-untyped-def]
                     at = at + 4 if at >= 0 else at
                 else:
                     start, length, at = _skip_string(address, at, end)
+                    is_warming |= part == 2
                     if part == 3 and at >= 0:
                         # told apart by length and first letter: reference, entities, model, rule:...
                         if length == 9 and load_u8(address, start) == 114 and load_u8(address, start + 4) == 114:
@@ -235,10 +270,59 @@ def _skip_explanation(address, at, end):  # type: ignore[no-untyped-def]
                         else:
                             degraded |= np.uint8(_OTHER_DEGRADED)
                 if at < 0 or at > end:
-                    return degraded, np.int64(-BEYOND_END)
+                    return degraded, is_warming, np.int64(-BEYOND_END)
         if at < 0:
-            return degraded, at
-    return degraded, at
+            return degraded, is_warming, at
+    return degraded, is_warming, at
+
+
+@njit(cache=True, nogil=True)
+def _skip_longs(address, at, end, count):  # type: ignore[no-untyped-def]
+    for _ in range(count):
+        if at >= 0:
+            _, at = read_long(address, at, end)
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _skip_strings(address, at, end, count):  # type: ignore[no-untyped-def]
+    for _ in range(count):
+        _, _, at = _skip_string(address, at, end)
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _find_ends(buffer, end, ends):  # type: ignore[no-untyped-def]
+    """Write where each decision ends; return where the last one does, or a negative number."""
+    address = address_of(buffer)
+    at = np.int64(0)
+    for i in range(len(ends)):
+        at = _skip_strings(address, at, end, 3)  # ids
+        at = _skip_longs(address, at, end, 2)  # event time, amount
+        at = _skip_strings(address, at, end, 1)  # currency
+        at = _skip_longs(address, at, end, 4)  # partition, offset, source time, outcome
+        at = at + 4 * _SCORES if at >= 0 else at
+        at = _skip_longs(address, at, end, 1)  # schema_version
+        at = _skip_strings(address, at, end, _STRINGS_OF_VERSIONS + 1)  # and feature_set
+        while at >= 0:
+            items, at = _items(address, at, end)
+            if at < 0 or items == 0:
+                break
+            at += 4 * items
+        while at >= 0:
+            items, at = _items(address, at, end)
+            if at < 0 or items == 0:
+                break
+            at = _skip_longs(address, at, end, items)
+        if at >= 0:
+            _, _, at = _skip_explanation(address, at, end)
+        at = _skip_longs(address, at, end, 2)  # revision, mode
+        at = _skip_strings(address, at, end, 1)  # run_id
+        at = _skip_longs(address, at, end, 2)  # clocks
+        if at < 0 or at > end:
+            return np.int64(-BEYOND_END)
+        ends[i] = at
+    return at
 
 
 @njit(cache=True, nogil=True)
@@ -309,7 +393,7 @@ def _read(  # type: ignore[no-untyped-def]
                     touches += 1
         spans[i, 1, 0] = at
         if at >= 0:
-            degraded[i], at = _skip_explanation(address, at, end)
+            degraded[i], _, at = _skip_explanation(address, at, end)
         spans[i, 1, 1] = at
         if at >= 0:
             _, at = read_long(address, at, end)  # revision

@@ -69,14 +69,14 @@ def read_rows(path: Path, kind: str, progress: Progress = lambda _: None) -> Ite
 def size_of(path: Path, kind: str) -> int:
     """What `progress` counts up to: rows of Parquet, bytes of the others."""
     if kind == "parquet":
-        return int(_open_parquet(path).metadata.num_rows)
+        return int(open_parquet(path).metadata.num_rows)
     return path.stat().st_size
 
 
 def columns_of(path: Path, kind: str) -> list[str] | None:
     """Names of the columns where the file tells them at its head; None for JSON lines."""
     if kind == "parquet":
-        return [str(name) for name in _open_parquet(path).schema_arrow.names]
+        return [str(name) for name in open_parquet(path).schema_arrow.names]
     if kind == "csv":
         with path.open(newline="", encoding="utf-8-sig") as file:
             return next(csv.reader(file), [])
@@ -86,7 +86,8 @@ def columns_of(path: Path, kind: str) -> list[str] | None:
     return None
 
 
-def _open_parquet(path: Path) -> Any:
+def open_parquet(path: Path) -> Any:
+    """Open a Parquet file; raises `FileError` where it is none."""
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -107,7 +108,7 @@ def _open_avro(path: Path, file: BinaryIO) -> Any:
 
 def _parquet(path: Path, progress: Progress) -> Iterator[list[Row]]:
     done = 0
-    for batch in _open_parquet(path).iter_batches(ROWS_AT_ONCE):
+    for batch in open_parquet(path).iter_batches(ROWS_AT_ONCE):
         rows = [Row(done + i, values) for i, values in enumerate(batch.to_pylist(), 1)]
         done += len(rows)
         yield rows

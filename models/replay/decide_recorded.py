@@ -56,7 +56,7 @@ def decide_recorded(
     """
     recorded = complete.batch.recorded
     assert recorded is not None, "a replay's batches say what is on record"
-    is_wanted = recorded.has(IS_EMITTED) & _is_of(account, complete.batch)
+    is_wanted = recorded.has(IS_EMITTED) & is_of_account(account, complete.batch)
     if not is_wanted.any():
         return
     assembled = features_of(complete, RecordedReference.of(recorded))
@@ -72,7 +72,8 @@ def decide_recorded(
         yield decide_rows(decider, assembled.take(slice(start, end)), has_reference, decision_time_ms, run)
 
 
-def _is_of(account: bytes | None, batch: HomeBatch) -> Bool:
+def is_of_account(account: bytes | None, batch: HomeBatch) -> Bool:
+    """Return which transactions are of this originator; None is all.  # (n,)."""
     if account is None:
         return np.ones(len(batch), np.bool_)
     ids = batch.columns.account_id

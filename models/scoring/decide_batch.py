@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from models.features.assemble import Reference, assemble
 from models.features.catalogue import FEATURE_SET
@@ -92,7 +93,7 @@ class Assembled:
         """Parts that are missing for some rows."""
         return {"entities": self.is_incomplete} if self.has_missing_shards else None
 
-    def take(self, rows: slice) -> Assembled:
+    def take(self, rows: slice | npt.NDArray[np.intp]) -> Assembled:
         """Return some of the rows."""
         return Assembled(
             self.batch.take(rows), self.X[rows], self.sequences[rows], self.is_incomplete[rows], self.has_missing_shards

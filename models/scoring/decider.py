@@ -207,7 +207,7 @@ class Decider:
             typology_score=typology.highest,
             explanation=self._explanations(hits, backgrounds, reasons) if is_explained else {},
             default_explanation=(
-                self._explain(hits.hits.shape[1] * [False], *backgrounds.default) if is_explained else b""
+                self._explain(np.zeros(hits.hits.shape[1], np.bool_), *backgrounds.default) if is_explained else b""
             ),
             reasons=reasons,
             typologies={row: self._reached(typology, row) for row in alerts.tolist()},
@@ -279,9 +279,7 @@ class Decider:
             for row in np.flatnonzero(speaks).tolist()
         }
 
-    def _explain(
-        self, hit: Bool | list[bool], warming: Bool, degraded: tuple[str, ...], reasons: tuple[Reason, ...] = ()
-    ) -> bytes:
+    def _explain(self, hit: Bool, warming: Bool, degraded: tuple[str, ...], reasons: tuple[Reason, ...] = ()) -> bytes:
         key = (np.packbits(hit).tobytes(), np.packbits(warming).tobytes(), degraded)
         if not reasons and (known := self._remembered.get(key)) is not None:
             return known

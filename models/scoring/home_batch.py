@@ -55,7 +55,7 @@ class HomeBatch:
     def __len__(self) -> int:
         return len(self.columns)
 
-    def take(self, rows: slice) -> HomeBatch:
+    def take(self, rows: slice | npt.NDArray[np.intp]) -> HomeBatch:
         """Return some of the transactions; they keep the batch's number."""
         at = np.arange(len(self))[rows]
         return replace(

@@ -174,6 +174,11 @@ class RuleSet:
     def _kept(self, rule_id: str) -> dict[Rule, _Compiled]:
         return {rule: compiled for rule, compiled in self._compiled.items() if rule.rule_id != rule_id}
 
+    @property
+    def reads(self) -> tuple[tuple[str, ...], ...]:
+        """Columns that each of `rules` reads."""
+        return tuple(self._reads)
+
     def evaluate(self, columns: TransactionColumns, X: F32, history_ms: I64 | int) -> RuleHits:
         """Ask every rule about every transaction.
 

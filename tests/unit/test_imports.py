@@ -29,7 +29,7 @@ ONLY_IN = {
 }
 
 # Folders whose functions depend on their arguments alone, and what would break that.
-PURE = ("models/features/", "models/scoring/", "online_learning/learners/")
+PURE = ("models/features/", "models/scoring/", "models/backtest/", "online_learning/learners/")
 IMPURE = {"random", "secrets", "socket", "subprocess", "uuid", "redis", "confluent_kafka", "pyflink", "requests"}
 IMPURE_CALLS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "os.getenv", "date.today"}
 

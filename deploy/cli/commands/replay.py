@@ -32,10 +32,9 @@ class _Replay(click.Group):
 @click.option("--to", "to_ms", type=SINCE, metavar="TIME", help="End of the range, not in it.  [default: now]")
 @click.option(
     "--order",
-    type=click.Choice(["log", "recorded"]),
-    default="log",
-    show_default=True,
-    help="Of record timestamps; or that of the live run, as its decisions recorded it.",
+    type=click.Choice(["log", "recorded", "file", "time"]),
+    help="Of record timestamps (log), or that of the live run, as its decisions recorded it; of a file: of its rows "
+    "(file), or of event times.  [default: log; of a file: file]",
 )
 @click.option("--partitions", metavar="N,N", help="Decide on the transactions of these partitions alone.")
 @click.option("--account", metavar="ID", help="Decide on the transactions of this originator alone.")
@@ -58,6 +57,20 @@ class _Replay(click.Group):
 @click.option(
     "--batch-rows", type=click.IntRange(1, 100_000), default=4_000, show_default=True, help="Records a batch."
 )
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Decide on the transactions of this file instead (Parquet, CSV, JSON lines, Avro): no Kafka, no Flink.",
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Of --file: folder for the results.")
+@click.option("--map", "maps", metavar="COLUMN=FIELD", multiple=True, help="Of --file, as of 'weir produce'.")
+@click.option("--default", "defaults", metavar="FIELD=VALUE", multiple=True, help="Of --file, as of 'weir produce'.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["parquet", "csv", "jsonl", "avro"]),
+    help="Of --file.  [default: by suffix]",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, and start nothing.")
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @click.option("--ship-connector", is_flag=True, help="Send the Kafka connector along, for a cluster that lacks it.")
@@ -72,14 +85,39 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
     Ctrl-C ends a replay so that 'weir replay resume RUN' goes on where it was.
 
+    With --file the same core decides on the rows of a file in this process, in the order of the rows or of event
+    times. --from and --to are event times then; what lies outside only fills the windows. There is no reference data,
+    and no label reaches the features. --out gets decisions.avro, alerts.avro and dead-letters.jsonl; the same file,
+    options and versions give the same bytes.
+
     \b
       weir replay --from 2h --dry-run
       weir replay --from 2026-01-31T12:00 --to 2026-01-31T13:00 --order recorded --run-id audit
       weir replay --from 7d --rules tighter.json --run-id tighter
       weir replay diff live tighter
+      weir replay --file payments.parquet --rules tighter.json --out tighter
     """
-    if ctx.invoked_subcommand is None:
-        _replay(ctx.ensure_object(CommandContext), **options)
+    if ctx.invoked_subcommand is not None:
+        return
+    context = ctx.ensure_object(CommandContext)
+    file = options.pop("file")
+    of_file = {name: options.pop(name) for name in ("out", "maps", "defaults", "kind")}
+    order = options.pop("order")
+    if file is None:
+        given = [name for name, value in of_file.items() if value]
+        if given or order in ("file", "time"):
+            raise click.UsageError("--out, --map, --default, --format and the orders file and time are of --file")
+        _replay(context, order=order or "log", **options)
+        return
+    from deploy.cli.replay.file_command import KAFKA_ONLY, run_on_file
+
+    for name in KAFKA_ONLY:
+        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name.replace('_', '-')} is of replays from Kafka, not of --file")
+        del options[name]
+    if order in ("log", "recorded"):
+        raise click.UsageError(f"--order {order} is of replays from Kafka; a file has the orders file and time")
+    run_on_file(context, file, order=order or "file", **options, **of_file)
 
 
 def _replay(

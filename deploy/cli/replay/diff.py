@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +104,15 @@ def _read(settings: Any, name: str) -> Any:
     return run
 
 
-def _values(settings: Any, name: str) -> Iterator[list[bytes | None]]:
+def _values(settings: Any, name: str) -> Iterator[Sequence[bytes | None]]:
     from deploy.cli.kafka import client_properties
     from jobs.replay import output_settings
     from jobs.stream.topic_reader import TopicReader
 
     if Path(name).suffix == ".avro" and Path(name).exists():
-        yield from _of_file(Path(name))
+        from schemas.container import decisions_in
+
+        yield from decisions_in(Path(name))
         return
     topics = settings.topics if name == LIVE else output_settings(settings, name).topics
     from rich.console import Console
@@ -124,21 +126,6 @@ def _values(settings: Any, name: str) -> Iterator[list[bytes | None]]:
         for batch in reader.until_end():
             yield [message.value() for message in batch]
             progress.advance(task, len(batch))
-
-
-def _of_file(path: Path) -> Iterator[list[bytes | None]]:
-    import fastavro
-
-    from schemas.records import encode_record
-
-    with path.open("rb") as file:
-        values: list[bytes | None] = []
-        for record in fastavro.reader(file):
-            values.append(encode_record("decision", record))
-            if len(values) == 5_000:
-                yield values
-                values = []
-        yield values
 
 
 def _labels(settings: Any, path: Path | None) -> Any:

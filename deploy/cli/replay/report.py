@@ -38,7 +38,12 @@ def page(names: tuple[str, str], tables: Iterable[Table], plots: Iterable[str], 
     note
         A sentence where plots could not be made.
     """
-    title = f"{html.escape(names[0])} and {html.escape(names[1])}: the difference"
+    return document(f"{names[0]} and {names[1]}: the difference", tables, plots, note)
+
+
+def document(title: str, tables: Iterable[Table], plots: Iterable[str], note: str = "") -> str:
+    """Return a page with a title, plots (SVG) and tables in one file that needs nothing else."""
+    title = html.escape(title)
     parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"]
     parts.append(f"<h1>{title}</h1>")
     if note:
@@ -65,22 +70,23 @@ def plots_of(difference: Difference, names: tuple[str, str]) -> list[str]:
 
     check_library()
     drawings: list[Callable[[Any, Difference, tuple[str, str]], None]] = [_outcomes, _scores, _shift, _days]
-    return [_svg(draw, difference, names) for draw in drawings]
+    return [svg(lambda axes, draw=draw: draw(axes, difference, names)) for draw in drawings]  # type: ignore[misc]
 
 
-def _svg(draw: Callable[[Any, Difference, tuple[str, str]], None], d: Difference, names: tuple[str, str]) -> str:
+def svg(draw: Callable[[Any], None], width: float = 6, height: float = 3.8) -> str:
+    """Return what `draw` draws on a pair of axes, as SVG."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 3.8), layout="constrained")
-    draw(axes, d, names)
-    text = io.StringIO()
-    figure.savefig(text, format="svg")
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    draw(axes)
+    written = io.StringIO()
+    figure.savefig(written, format="svg")
     plt.close(figure)
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    text = written.getvalue()
+    return text[text.index("<svg") :]
 
 
 def _outcomes(axes: Any, d: Difference, names: tuple[str, str]) -> None:

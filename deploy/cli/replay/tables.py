@@ -67,7 +67,7 @@ def tables_of(
             ),
         )
     if verdicts is not None:
-        yield from _judged(names, verdicts)
+        yield from judged_tables(names, verdicts)
     rows = tuple(_example(d, kind, row) for kind, of in (("new", d.new), ("lost", d.lost), ("changed", d.changed))
                  for row in of[:examples].tolist())  # fmt: skip
     if rows:
@@ -79,7 +79,8 @@ def money(minor: int) -> str:
     return f"{minor / 100:,.0f} {REFERENCE_CURRENCY}"
 
 
-def _judged(names: tuple[str, str], verdicts: tuple[Verdict, Verdict]) -> Iterator[Table]:
+def judged_tables(names: tuple[str, str], verdicts: tuple[Verdict, Verdict]) -> Iterator[Table]:
+    """Yield what labels say of two runs, side by side."""
     a, b = verdicts
     rows = [
         ("labelled transactions", f"{a.labelled:,}", f"{b.labelled:,}", ""),

@@ -79,8 +79,8 @@ def _spec(found: Range, ledger_topic: str, warm_ms: int) -> ReplaySpec:
 
 
 def _recompute(settings: Settings, value: bytes, spec: ReplaySpec, cut_ms: int | None, tell: Tell) -> Verification:
+    from jobs.core_settings import core_settings
     from jobs.replay import open_deciders, open_source
-    from jobs.score_transactions import core_settings
     from models.replay.core import ReplayCore
     from models.scoring.decide_batch import Run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 from models.features.catalogue import FEATURE_NAMES
 from schemas.decisions import OUTCOMES
 from schemas.encode import encode_decisions
-from schemas.ledger_reader import IS_REFERENCE_MISSING, LedgerReader, explanation_of
+from schemas.ledger_reader import (
+    IS_REFERENCE_MISSING,
+    LedgerReader,
+    explanation_of,
+    split_decisions,
+    warming_rows,
+)
 from schemas.records import decode_record
 from tests.ledger import decision_columns
 from tests.recorded import plain_loop, record_stream
@@ -43,6 +50,7 @@ def test_every_column_is_what_fastavro_reads(decisions: list[bytes]) -> None:
         found = explanation_of(columns, row)
         assert [h["rule_id"] for h in found["rule_hits"]] == [h["rule_id"] for h in record["explanation"]["rule_hits"]]
         assert found["warming"] == record["explanation"]["warming"]
+        assert warming_rows(columns)[row] == bool(record["explanation"]["warming"])
 
 
 def test_the_body_leaves_out_only_what_the_run_alone_knows() -> None:
@@ -60,6 +68,17 @@ def test_the_body_leaves_out_only_what_the_run_alone_knows() -> None:
     assert one[0][10 : 10 + end - start] == first.body(0)
 
 
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_decisions_in_a_row_are_cut_where_they_end(decisions: list[bytes], data: st.DataObject) -> None:
+    chosen = data.draw(st.lists(st.sampled_from(decisions), max_size=20))
+    block = b"".join(value[10:] for value in chosen)
+    assert split_decisions(block, len(chosen)) == chosen
+    damaged = block[: data.draw(st.integers(0, max(0, len(block) - 1)))] if chosen else b"x"
+    with pytest.raises(ValueError, match="are not"):
+        split_decisions(damaged, len(chosen))
+
+
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damaged_records_are_not_read_and_never_crash(decisions: list[bytes], data: st.DataObject) -> None:
@@ -72,3 +91,5 @@ def test_damaged_records_are_not_read_and_never_crash(decisions: list[bytes], da
         for _ in range(3):
             value[data.draw(st.integers(10, len(value) - 1))] ^= data.draw(st.integers(1, 255))
         LedgerReader(len(FEATURE_NAMES)).decode([bytes(value), None, b""])
+        with contextlib.suppress(ValueError):
+            assert split_decisions(bytes(value[10:]), 1) == [bytes(value)]

@@ -133,6 +133,13 @@ def test_without_a_model_the_rules_decide_alone_and_the_decision_says_so() -> No
     assert (decider.model_name, decider.model_version, decider.model_sha256) == ("", "", "")
 
 
+def test_without_rules_the_model_decides_alone(model: ScoringModel) -> None:
+    decider = Decider(model, RuleSet.compile((), rule_columns()))
+    decided = decider.decide(transactions(2), a_matrix(2, **{k: [0, v] for k, v in SUSPICIOUS.items()}), LONG_AGO)
+    assert decided.outcome.tolist() == [APPROVE, DECLINE]
+    assert decided.default_explanation == NOTHING_TO_EXPLAIN
+
+
 def test_a_score_that_is_no_number_counts_as_a_missing_model(
     model: ScoringModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

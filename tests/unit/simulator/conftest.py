@@ -8,7 +8,8 @@ import pytest
 
 from models.training.simulator import Simulator
 from models.training.simulator.events import CURRENCIES, MINOR_PER_EUR
-from models.training.simulator.files import arrow_batch, arrow_strings
+from models.training.simulator.files import arrow_batch
+from schemas.arrow import arrow_strings
 from tests.unit.simulator.town import TOWN, Stream
 
 

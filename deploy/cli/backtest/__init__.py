@@ -1,0 +1,1 @@
+"""What `weir backtest` is made of."""
