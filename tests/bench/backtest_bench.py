@@ -71,7 +71,7 @@ class Stages:
 
 def a_change() -> RuleChange:
     """Return the shipped rules with one added and one replaced."""
-    added = Rule("large-new", 1, "", "pair_is_new = 1 AND amount >= 400", "account_takeover", 0.5)
+    added = Rule("large-transfer", 1, "", "channel IN ('transfer', 'wire') AND amount >= 2000", "large", 0.5)
     shipped = default_rules()[0]
     replaced = Rule(shipped.rule_id, 9, "", shipped.expression, shipped.typology, min(1.0, shipped.weight + 0.1))
     return RuleChange(default_rules(), proposed_rules(default_rules(), (added, replaced), False), rule_columns())
@@ -160,6 +160,8 @@ def run(path: Path, model: ScoringModel, change: RuleChange, folder: Path, rows:
     for other in (two, three):
         if not (np.array_equal(one.after, other.after) and np.array_equal(one.before, other.before)):
             raise SystemExit("two paths differ")
+    if not quiet and not (one.before != one.after).any():
+        raise SystemExit("the rules change nothing: the measurement would leave out what a change costs")
     if quiet:
         return
     print(
