@@ -9,7 +9,7 @@ from pathlib import Path
 
 CHECKPOINT_THREADS = "AsyncOperations"
 """Flink's threads that write state while the stream goes on, by the beginning of their name."""
-NICE = 5
+NICE = 15
 """A third of a stream thread's share where both want a core: then the checkpoint takes longer, not the stream."""
 LOOK_SECONDS = 1.0
 

@@ -31,6 +31,7 @@ import numpy.typing as npt
 from models.features.kernels import memory
 from models.features.kernels.apply import apply_touches
 from models.features.kernels.small_track import READ_WORDS
+from models.features.memory_ahead import MemoryAhead
 from models.features.partials import Partials
 from models.features.store_spec import StoreSpec
 from models.features.touches import LABEL, TOUCH
@@ -42,8 +43,7 @@ LAYOUT_VERSION = 2
 PAGE_BYTES = 8 << memory.PAGE_SHIFT
 
 _PAGE_WORDS = 1 << memory.PAGE_SHIFT
-_MEMORY_PAGE_WORDS = 512  # what the operating system gives at once, or less
-_PAGES_PER_BLOCK = 8
+_PAGES_AHEAD = 64  # 4 MiB: some tenths of a second of a fast stream
 _GROWS_SOON = 0.4  # of a table's slots taken: it grows at 0.6
 _RESERVED_WORDS = 1 << 31  # 16 GiB of addresses, of which only what is written takes memory
 _LEAST_WORDS = 1 << 16
@@ -72,14 +72,6 @@ def _reserve_words(words: int) -> I64:
         if hasattr(mmap, "MADV_HUGEPAGE"):  # entities lie anywhere: large pages spare most address look-ups
             memory_map.madvise(mmap.MADV_HUGEPAGE)
         return np.frombuffer(memory_map, np.int64)
-
-
-def _take_pages(words: I64, start: int, end: int) -> int:
-    until = min(end, start + _PAGES_PER_BLOCK)
-    if until <= start:
-        return start
-    words[start * _PAGE_WORDS : until * _PAGE_WORDS : _MEMORY_PAGE_WORDS] = 0
-    return until
 
 
 class SnapshotError(Exception):
@@ -118,7 +110,8 @@ class EntityStore:
         self._heap: I64 = _reserve_words(_RESERVED_WORDS)
         self._dirty = np.zeros(len(self._heap) // _PAGE_WORDS, np.uint8)
         self._copy: I64 = _reserve_words(len(self._heap))  # place for a copy of every page
-        self._heap_pages = self._copy_pages = 0  # that have their memory
+        self._heap_pages = self._copy_pages = 0  # that have their memory, or were asked for
+        self._ahead = MemoryAhead(self)
         self._initialize()
         self.apply(np.zeros(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
 
@@ -183,13 +176,13 @@ class EntityStore:
         )  # fmt: skip
 
     def _take_memory(self) -> None:
-        """Have the system hand out memory a little before it is needed, and a little at a time.
+        """Ask for memory a little before it is needed.
 
-        A page of memory that is new costs more than all that is done to it. A table that grows would ask for all of
-        its pages within one block, and so would a copy.
+        Blocks of tracks are laid on at the end of the heap; a table that grows needs all of its pages at once, and so
+        does a copy.
         """
         heap, used = self._heap, self._used_pages()
-        soon = used
+        soon = used + _PAGES_AHEAD if used > _PAGES_AHEAD else used  # a small store has what it needs
         for count, mask, words in (
             (memory.PAIR_COUNT, memory.PAIR_MASK, memory.PAIR_WORDS),
             (memory.ENTITY_COUNT, memory.ENTITY_MASK, memory.ENTITY_WORDS),
@@ -197,9 +190,14 @@ class EntityStore:
             slots = int(heap[mask]) + 1
             if int(heap[count]) > _GROWS_SOON * slots:
                 soon += 2 * slots * words // _PAGE_WORDS + 1
-        start = max(self._heap_pages, used)  # what lies behind was never written
-        self._heap_pages = _take_pages(heap, start, min(soon, len(self._dirty)))
-        self._copy_pages = _take_pages(self._copy, self._copy_pages, used)
+        self._heap_pages = self._ask_for(heap, max(self._heap_pages, used), min(soon, len(self._dirty)))
+        self._copy_pages = self._ask_for(self._copy, self._copy_pages, min(soon, len(self._dirty)))
+
+    def _ask_for(self, words: I64, start: int, end: int) -> int:
+        if end - start < _PAGES_AHEAD // 2:
+            return start
+        self._ahead.ask(words, start * _PAGE_WORDS, end * _PAGE_WORDS)
+        return end
 
     def _grow(self) -> None:
         self._resize(2 * len(self._dirty))

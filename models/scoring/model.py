@@ -4,7 +4,10 @@ A model is a directory:
 
 - `card.json`, the card (below);
 - one `.onnx` file per part: input `features` float32 (n, F), output `fraud_probability` float32 (n,) or (n, 1);
-- `trees.npz`, the tree part's nodes for contributions (`models.scoring.attribution.Trees`).
+- `trees.npz`, the tree part's nodes (`models.scoring.attribution.Trees`): for contributions, and to be compiled.
+
+Graphs are run by ONNX Runtime. The tree part is run compiled (`models.scoring.tree_scorer`), after it has shown on rows
+at and beside its thresholds that it answers as its graph does; a tree of more than 32 leaves leaves it to the graph.
 
 The card's keys that scoring reads:
 
@@ -30,12 +33,19 @@ from numba import njit
 
 from models.scoring.attribution import Trees
 from models.scoring.errors import ModelError
+from models.scoring.tree_scorer import TreeScorer
 from schemas.columns import F32, F64
 
 TREE_PART = "gbm"
 """The part whose trees explain the score; the other parts' shares are not attributed."""
 
 _PROBABILITY_FLOOR = 1e-7  # about float32's resolution next to 1: log-odds stay within +-16.1
+_LARGEST_LOG_ODDS = float(np.log((1.0 - _PROBABILITY_FLOOR) / _PROBABILITY_FLOOR))
+
+PARITY_ROWS = 512
+PARITY_TOLERANCE = 2e-6
+"""Of a probability, the graph's against the compiled trees': the graph adds about 100 leaves in float32, each rounded
+by 1e-7 of a log-odd, and the logistic function's slope is at most 1/4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +85,11 @@ class ScoringModel:
         )
         combination = card["combination"]
         self._intercept = float(combination["intercept"])
-        self._parts = [(sessions[name], float(combination[name])) for name in sessions]
         self._tree_weight = float(combination[TREE_PART])
         self._trees = trees
+        self._scorer = TreeScorer.compile(trees)
+        graphs = [name for name in sessions if name != TREE_PART or self._scorer is None]
+        self._parts = [(sessions[name], float(combination[name])) for name in graphs]
 
     @classmethod
     def load(cls, directory: Path) -> ScoringModel:
@@ -110,6 +122,8 @@ class ScoringModel:
         trees = Trees.load(directory / "trees.npz", len(card["features"]))
         model = cls(card, hashlib.sha256(card_bytes).hexdigest(), sessions, trees)
         model._warm_up(directory)
+        if model._scorer is not None:
+            _check_parity(model._scorer, trees, sessions[TREE_PART], len(model.feature_names))
         return model
 
     def predict(self, X: F32) -> F32:
@@ -129,6 +143,9 @@ class ScoringModel:
             return np.zeros(0, np.float32)
         X = np.ascontiguousarray(X, np.float32)
         log_odds = np.full(len(X), self._intercept)
+        if self._scorer is not None:
+            raw = np.clip(self._scorer.log_odds(X), -_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
+            log_odds += self._tree_weight * raw
         for session, weight in self._parts:
             probability = session.run(["fraud_probability"], {"features": X})[0]
             _add_log_odds(log_odds, probability.reshape(-1), weight, _PROBABILITY_FLOOR)
@@ -178,6 +195,25 @@ def _session(graph: bytes) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises classes of its own, derived from Exception only
         raise ModelError(f"the ONNX graph cannot be loaded: {error}") from error
+
+
+def _check_parity(scorer: TreeScorer, trees: Trees, session: onnxruntime.InferenceSession, feature_count: int) -> None:
+    """Compare the compiled trees with their graph, on values at and next to the thresholds and on missing ones."""
+    rng = np.random.default_rng(0)
+    X = np.zeros((PARITY_ROWS, feature_count), np.float32)
+    splits = np.flatnonzero(trees.feature >= 0)
+    for column in np.unique(trees.feature[splits]).tolist():
+        limits = trees.threshold[splits[trees.feature[splits] == column]].astype(np.float32)
+        near = np.stack([np.nextafter(limits, np.float32(-np.inf)), limits, np.nextafter(limits, np.float32(np.inf))])
+        X[:, column] = rng.choice(near.ravel()[np.isfinite(near.ravel())], PARITY_ROWS)
+    X[rng.random(X.shape) < 0.2] = np.nan
+    expected = session.run(["fraud_probability"], {"features": X})[0].reshape(-1)
+    difference = float(np.abs(_sigmoid(scorer.log_odds(X)) - expected).max())
+    if not difference <= PARITY_TOLERANCE:
+        raise ModelError(
+            f"the trees of trees.npz and the graph {TREE_PART}.onnx differ by {difference:.2g} on the same rows (up to "
+            f"{PARITY_TOLERANCE:.0e} is rounding): they are not of one export, `make models` builds both"
+        )
 
 
 @njit(cache=True, nogil=True)

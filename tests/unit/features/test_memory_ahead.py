@@ -1,0 +1,69 @@
+"""Memory is there before it is written, contents stay, and the thread goes with its owner."""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.features.memory_ahead import MemoryAhead
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is asked for on Linux only")
+
+WORDS = 1 << 21  # 16 MiB
+
+
+class Owner:
+    """Asks for memory."""
+
+    def __init__(self) -> None:
+        self.ahead = MemoryAhead(self)
+
+
+def resident_kib(address: int) -> int:
+    """Return how much of the mapping at an address has memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    for line in lines:
+        first = line.split()[0]
+        if "-" in first and not first.endswith(":"):
+            start, end = (int(part, 16) for part in first.split("-"))
+            if start <= address < end:
+                return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))
+    raise AssertionError("no such mapping")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def threads() -> int:
+    return sum(thread.name == "memory-ahead" for thread in threading.enumerate())
+
+
+def test_memory_comes_and_what_it_holds_stays() -> None:
+    before = threads()
+    memory_map = mmap.mmap(-1, 8 * WORDS)
+    words = np.frombuffer(memory_map, np.int64)
+    words[5], words[WORDS // 2] = 7, 9
+    address = words.ctypes.data
+    owner = Owner()
+    owner.ahead.ask(words, 3, WORDS // 2 + 1)
+    half = 8 * WORDS // 2 // 1024
+    try:
+        wait_until(lambda: resident_kib(address) >= half)
+    except AssertionError:
+        pytest.skip("this kernel cannot populate memory (before Linux 5.14)")
+    assert (words[5], words[WORDS // 2], int(np.count_nonzero(words[: WORDS // 2 + 1]))) == (7, 9, 2)
+    del owner
+    gc.collect()
+    wait_until(lambda: threads() == before)
