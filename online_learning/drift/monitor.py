@@ -8,11 +8,11 @@ from typing import Self
 
 import numpy as np
 
+from models.features.drift_reference import Reference
 from online_learning.drift.adwin import Adwin, AdwinSettings
 from online_learning.drift.detection import Detection
 from online_learning.drift.event import DriftEvent, subject_of, value_or_none
 from online_learning.drift.page_hinkley import PageHinkley, PageHinkleySettings
-from online_learning.drift.reference import Reference
 from online_learning.drift.windows import FeatureWindows, WindowSettings
 from online_learning.learners.packed import pack, unpack
 from schemas.columns import F32, F64, I64, Bool
