@@ -141,9 +141,10 @@ def evidence_of(squashed, limit, mean, scale, directions, thresholds, votes, z, 
     for slot in range(slots):
         margins[slot] = -thresholds[slot]
     for j in range(len(z)):
-        if z[j] != 0.0:
+        value, of_feature = z[j], directions[j]
+        if value != 0.0:
             for slot in range(slots):
-                margins[slot] += z[j] * directions[j, slot]
+                margins[slot] += value * of_feature[slot]
     strongest = 0.0
     for slot in range(slots):
         strongest = max(strongest, votes[slot] * margins[slot])

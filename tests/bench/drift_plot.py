@@ -15,8 +15,8 @@ def draw(result: dict[str, Any]) -> str:
     panels = [_panel(name, run, last, number * PANEL) for number, (name, run) in enumerate(runs.items())]
     height = PANEL * len(runs) + 24
     note = (
-        f"recall on {result['pattern']} in six hours each, {result['alert_share']:.0%} of each hour's transactions "
-        f"alerted; hours since it began"
+        f"recall on {result['pattern']} in six hours each, {result['alert_share']:.0%} of the transactions alerted; "
+        f"hours since it began"
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '

@@ -1,9 +1,10 @@
 """A new fraud pattern begins in mid-stream: who finds it, and how soon? ``python -m tests.bench.drift_recovery``.
 
 The simulator's stream without one pattern until a day, and with it from then on (`drift_stream`). Each contestant
-alerts on the same share of each hour's transactions, those that it scores highest. Labels come with the simulator's
-own delays and shares, the same for all; besides, analysts label the alerts of whoever learns, after the simulator's
-delay of analysts (median 9 h). They do not touch the engine's entities: features are the same for all contestants.
+alerts on what it scores above a threshold, which is set anew each hour so that a share of its last 24 hours' scores
+lies above. Labels come with the simulator's own delays and shares, the same for all; besides, analysts label the alerts
+of whoever learns, after the simulator's delay of analysts (median 9 h). They do not touch the engine's entities:
+features are the same for all contestants.
 
 Contestants: learners, each with the copy of it that stays as it was when the pattern began; and a batch model, a
 logistic regression that is trained from nothing each midnight on every label known by then. Recall is the share of the
@@ -17,6 +18,8 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +57,6 @@ class Outcome:
     frozen_alerted: Bool | None
     labels_of_pattern_ms: list[int] = field(default_factory=list)  # when frauds of the new pattern became known
     detected: dict[str, Any] | None = None
-    learning_seconds: float = 0.0
 
 
 class Loop:
@@ -82,20 +84,22 @@ class Loop:
         waiting: list[tuple[int, int, bool]] = []  # labels to come: time, row, verdict
         told: dict[int, bool] = {}
         frauds_told = 0
+        threshold = frozen_threshold = Threshold()
         end_ms = int(stream.time_ms[-1])
         task = progress.add_task(name, total=(end_ms - self.starts_ms) // HOUR_MS)
         for hour_ms in range(self.starts_ms, end_ms - HOUR_MS + 1, HOUR_MS):
             first, last = np.searchsorted(stream.time_ms, [hour_ms, hour_ms + HOUR_MS]).tolist()
             if hour_ms == begins_ms and not isinstance(learner, NightlyBatch):
                 frozen = type(learner).restore(learner.snapshot())
+                frozen_threshold = Threshold(threshold.hours)
                 outcome.frozen_alerted = np.zeros(len(stream.time_ms), np.bool_)
             if isinstance(learner, NightlyBatch) and hour_ms % DAY_MS == 0:
                 learner.train()
             X = np.ascontiguousarray(stream.X[first:last])
-            alerts = first + highest(learner.predict_proba_many(X))
+            alerts = first + threshold.alerts(learner.predict_proba_many(X))
             outcome.alerted[alerts] = True
             if frozen is not None and outcome.frozen_alerted is not None:
-                outcome.frozen_alerted[first + highest(frozen.predict_proba_many(X))] = True
+                outcome.frozen_alerted[first + frozen_threshold.alerts(frozen.predict_proba_many(X))] = True
             for row in alerts.tolist():
                 heapq.heappush(waiting, (int(self.analysed_ms[row]), row, bool(stream.pattern[row] > 0)))
             until = int(np.searchsorted(stream.label_ms, hour_ms + HOUR_MS))
@@ -156,9 +160,17 @@ class Loop:
                 }
 
 
-def highest(score: F32) -> I64:
-    """Return the rows of an hour that may be alerted: those scored highest."""
-    return np.argsort(-score, kind="stable")[: max(1, int(ALERT_SHARE * len(score)))]
+class Threshold:
+    """Alerts on what scores above ALERT_SHARE of the last 24 hours: nights and days share one budget."""
+
+    def __init__(self, hours: Iterable[F32] = ()) -> None:
+        self.hours = deque(hours, maxlen=24)
+
+    def alerts(self, score: F32) -> I64:
+        """Return the rows of an hour that are alerted."""
+        known = np.concatenate(self.hours) if self.hours else score
+        self.hours.append(score)
+        return np.flatnonzero(score > np.quantile(known, 1.0 - ALERT_SHARE))
 
 
 def recall_by_bin(alerted: Bool, time_ms: I64, is_new: Bool, begins_ms: int) -> dict[str, list[Any]]:
@@ -200,6 +212,7 @@ def summary(outcome: Outcome, stream: Stream, begins_ms: int, new: int) -> dict[
             name: {"transactions": int(rows.sum()), **{w: share(a, rows) for w, a in both.items()}}
             for name, rows in days.items()
         },
+        "alert_share": {w: None if a is None else round(float(a.mean()), 5) for w, a in both.items()},
         "other_frauds": {w: share(a, (pattern > 0) & ~is_new) for w, a in both.items()},
         "by_six_hours": {w: recall_by_bin(a, times, is_new, begins_ms) for w, a in both.items() if a is not None},
     }
