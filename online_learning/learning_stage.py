@@ -15,7 +15,7 @@ from models.state_map import StateMap
 from online_learning.combination.mix import ScoreMix
 from online_learning.drift.adapt import adapt, remembered, still_matters
 from online_learning.drift.event import DriftEvent
-from online_learning.drift.monitor import DriftMonitor, squared_error
+from online_learning.drift.monitor import FRAUDS_ALONE, DriftMonitor, squared_error
 from online_learning.drift.windows import FeatureWindows
 from online_learning.guards.commands import Command, CommandLog
 from online_learning.guards.kept_states import KeptStates
@@ -43,10 +43,12 @@ _SCORE_UNITS = 10**9  # scores are summed as integers: the sum does not depend o
 _LARGEST_SHIFT = 12.0
 
 _ORDER, _OWN = 3 << 50, 4 << 50  # keys beside those of the label join
-_LEARNER, _META, _MIX, _DRIFT, _WINDOWS, _DRIFTS = (_OWN + number for number in range(6))
+_LEARNER, _META, _MIX, _DRIFT, _WINDOWS, _DRIFTS, _FRAUDS = (_OWN + number for number in range(7))
 _KEPT = _OWN + 16
 _ECHO = SOURCES.index("rule")
 _SERIES = ("score:model", "score:learner", "error:model", "error:learner")
+_ON_FRAUDS = "-on-frauds"
+_FRAUD_SERIES = tuple(f"error:{name}{_ON_FRAUDS}" for name in ("model", "learner"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,9 @@ class LearningStage:
 
     A correction is learned like a new label: the learner saw the row with the opposite verdict before. A label by a
     rule is the engine's own opinion and teaches nothing. Scores and errors of model and learner are watched for drift
-    (ADWIN, Page-Hinkley), the features of the decisions against the reference, day by day of event time; and drift
-    makes the learner's steps larger for a while, by the rules of `drift.adapt`. Windows begin anew with another
-    reference.
+    (ADWIN, Page-Hinkley), errors on frauds also alone, and the features of the decisions against the reference, day by
+    day of event time; drift makes the learner's steps larger for a while, by the rules of `drift.adapt`. Windows begin
+    anew with another reference.
 
     Frauds are labelled more often than what is legitimate, so the mix of batch model and learner is learned at the
     labels' odds and applied at the stream's: `prior_shift` is the difference, taken anew every 10 s of event time from
@@ -129,6 +131,7 @@ class LearningStage:
     commands: CommandLog = field(init=False)
     kept: KeptStates = field(init=False)
     monitor: DriftMonitor = field(init=False)
+    monitor_of_frauds: DriftMonitor = field(init=False)
     windows: FeatureWindows | None = field(init=False)
     drifts: list[DriftEvent] = field(init=False)  # those that still change how fast is learned
     _new_drifts: list[DriftEvent] = field(init=False)
@@ -154,6 +157,10 @@ class LearningStage:
         self.kept = KeptStates(self.state, _KEPT)
         drift = self.state.get(_DRIFT)
         self.monitor = DriftMonitor(_SERIES) if drift is None else DriftMonitor.restore(drift)
+        of_frauds = self.state.get(_FRAUDS)
+        self.monitor_of_frauds = (
+            DriftMonitor(_FRAUD_SERIES, settings=FRAUDS_ALONE) if of_frauds is None else DriftMonitor.restore(of_frauds)
+        )
         self._reference_sha256 = "" if settings.reference is None else settings.reference.sha256
         self.windows = self._restored_windows(stored.get("reference_sha256"))
         drifts = self.state.get(_DRIFTS)
@@ -262,6 +269,7 @@ class LearningStage:
         if (self.learner, self.learner.labels_seen) != before[:2]:
             self.state.put(_LEARNER, self.learner.snapshot())
             self.state.put(_MIX, self.mix.snapshot())
+            self.state.put(_FRAUDS, self.monitor_of_frauds.snapshot())
         if run is not None:
             self.state.put(_DRIFT, self.monitor.snapshot())
             if self.windows is not None:
@@ -326,7 +334,7 @@ class LearningStage:
     def _rate_factor(self, now_ms: int) -> float:
         if not all(still_matters(event, now_ms) for event in self.drifts):
             self.drifts = [event for event in self.drifts if still_matters(event, now_ms)]
-        return adapt(self.drifts, now_ms, ("learner",)).rate_factor["learner"]
+        return max(adapt(self.drifts, now_ms, ("learner", f"learner{_ON_FRAUDS}")).rate_factor.values())
 
     def _note_scores(self, model_score: F32) -> None:
         known = model_score[np.isfinite(model_score)].astype(np.float64)
@@ -397,6 +405,14 @@ class LearningStage:
         for name, score in (("model", matured.model_score), ("learner", matured.learner_score)):
             errors = squared_error(matured.is_fraud[told], score[told])
             self._watch(f"error:{name}", errors, matured.label_time_ms[told])
+            frauds = told & matured.is_fraud & np.isfinite(score)
+            self._note_drifts(
+                self.monitor_of_frauds.update_series(
+                    f"error:{name}{_ON_FRAUDS}",
+                    squared_error(matured.is_fraud[frauds], score[frauds]),
+                    matured.label_time_ms[frauds],
+                )
+            )
         if self.counts.prior_shift is not None:
             taught = ~is_echo & np.isfinite(matured.model_score)
             self.mix.learn_many(

@@ -32,6 +32,11 @@ class DriftSettings:
     windows: WindowSettings = field(default_factory=WindowSettings)
 
 
+FRAUDS_ALONE = DriftSettings(page_hinkley=PageHinkleySettings(delta=0.02, threshold=5.0))
+"""For errors on frauds alone: a new pattern moves them at once, among all labels it is a drop. Some hundreds of labels
+a day and errors of up to 1 ask for a lower threshold than River's."""
+
+
 def squared_error(is_fraud: Bool, score: F32 | F64) -> F64:
     """Return (n,) the Brier score's terms, in [0, 1]: what to watch as a scorer's error when labels arrive.
 

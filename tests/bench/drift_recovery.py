@@ -32,8 +32,7 @@ from rich.table import Table
 from models.features.catalogue import FEATURE_NAMES
 from models.training.simulator import PATTERNS, SimulatorConfig
 from models.training.simulator.config import DAY_MS, HOUR_MS
-from online_learning.drift.adwin import AdwinSettings
-from online_learning.drift.monitor import DriftMonitor, DriftSettings, squared_error
+from online_learning.drift.monitor import FRAUDS_ALONE, DriftMonitor, squared_error
 from online_learning.learners.contract import Learner
 from online_learning.learners.registry import ALL_LEARNERS
 from schemas.columns import F32, I64, Bool
@@ -76,7 +75,7 @@ class Loop:
         since = int(np.searchsorted(stream.time_ms, begins_ms))
         outcome = Outcome(np.zeros(len(stream.time_ms), np.bool_), None)
         frozen: Learner | None = None
-        monitor = DriftMonitor(("error:copy",), settings=DriftSettings(AdwinSettings(clock=1)))
+        monitor = DriftMonitor(("error:copy",), settings=FRAUDS_ALONE)
         known = int(np.searchsorted(stream.label_ms, self.starts_ms))
         for start in range(0, known, 2_000):
             some = slice(start, min(start + 2_000, known))

@@ -80,6 +80,57 @@ def test_cuts_and_restarts_leave_no_trace(size: int) -> None:
     assert whole[1].monitor.snapshot() == cut[1].monitor.snapshot()
 
 
+def judged(missed_from: int, size: int, restarts: bool) -> tuple[list[DriftEvent], LearningStage]:
+    """Feed 600 decisions with scores and labels; frauds score 0.8, those from the row `missed_from` on 0.1."""
+    n = 600
+    times = START_MS + 60_000 * np.arange(n)
+    is_fraud = np.arange(n) % 3 == 0
+    score = np.where(is_fraud & (np.arange(n) < missed_from), 0.8, 0.1).astype(np.float32)
+    X = np.random.default_rng(3).normal(size=(n, len(FEATURE_NAMES))).astype(np.float32)
+    columns = replace(
+        decision_columns([f"t{i}" for i in range(n)], START_MS, X),
+        model_score=score, learner_score=score, event_time_ms=times,
+    )  # fmt: skip
+    labels = [
+        a_label(
+            transaction_id=f"t{i}", event_time_ms=int(times[i]), label_time_ms=int(times[i]), is_fraud=bool(is_fraud[i])
+        )
+        for i in range(n)
+    ]
+    values = {DECISIONS: [*encode_decisions(columns)], LABELS: [*encode_labels(label_columns(labels))]}
+    state = MemoryState()
+    stage, events = LearningStage(SETTINGS, state), []
+    for start in range(0, n, size):
+        rows = np.arange(start, min(start + size, n))
+        for topic, some in values.items():
+            stage.take(
+                topic, np.zeros(len(rows), np.int32), rows, times[rows] + topic, [some[row] for row in rows.tolist()]
+            )
+        events += stage.take_drifts()
+        if restarts:
+            state = state.copy()
+            stage = LearningStage(SETTINGS, state)
+    return events, stage
+
+
+def test_frauds_that_are_missed_are_told_after_a_few_labels_and_quicken_learning() -> None:
+    events, stage = judged(missed_from=450, size=600, restarts=False)
+    found = [event for event in events if event.name == "learner-on-frauds"]
+    assert {(event.severity, event.is_rising) for event in found} == {("major", True)}
+    assert {event.detector for event in found} == {"adwin", "page_hinkley"}
+    assert 450 < (found[0].detected_ms - START_MS) / 60_000 < 450 + 3 * 12  # every third is a fraud
+    assert stage.counts.rate_factor > 3.0
+    cut, restored = judged(missed_from=450, size=37, restarts=True)
+    assert [event for event in cut if event.name == "learner-on-frauds"] == found
+    assert restored.monitor_of_frauds.snapshot() == stage.monitor_of_frauds.snapshot()
+    assert restored.learner.snapshot() == stage.learner.snapshot()
+
+
+def test_frauds_that_are_found_are_not_told() -> None:
+    events, _ = judged(missed_from=600, size=600, restarts=False)
+    assert [event for event in events if event.name.endswith("-on-frauds")] == []
+
+
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 RNG = np.random.default_rng(8)
