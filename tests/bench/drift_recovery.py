@@ -107,14 +107,7 @@ class Loop:
             for label in zip(*(column.tolist() for column in new_labels), strict=True):
                 heapq.heappush(waiting, label)
             known = until
-            rows, verdicts, times = [], [], []
-            while waiting and waiting[0][0] < hour_ms + HOUR_MS:
-                time_ms, row, is_fraud = heapq.heappop(waiting)
-                if told.get(row) != is_fraud:
-                    told[row] = is_fraud
-                    rows.append(row)
-                    verdicts.append(is_fraud)
-                    times.append(time_ms)
+            rows, verdicts, times = _due(waiting, told, hour_ms + HOUR_MS)
             if rows:
                 self._note(outcome, rows, verdicts, times)
                 if frozen is not None:
@@ -157,6 +150,21 @@ class Loop:
                     "fraud_labels_since_the_pattern_began": labels,
                     "labels_of_the_pattern": len(outcome.labels_of_pattern_ms),
                 }
+
+
+def _due(
+    waiting: list[tuple[int, int, bool]], told: dict[int, bool], until_ms: int
+) -> tuple[list[int], list[bool], list[int]]:
+    """Take the labels that are known by then; return rows, verdicts and times of those that say something new."""
+    rows, verdicts, times = [], [], []
+    while waiting and waiting[0][0] < until_ms:
+        time_ms, row, is_fraud = heapq.heappop(waiting)
+        if told.get(row) != is_fraud:
+            told[row] = is_fraud
+            rows.append(row)
+            verdicts.append(is_fraud)
+            times.append(time_ms)
+    return rows, verdicts, times
 
 
 class Threshold:
