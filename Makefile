@@ -51,7 +51,7 @@ chaos-learning: setup jars  ## Kill the learner job 10 times over 200,000 transa
 bench-refresh: setup jars .venv/made-bench  ## Measure how soon a label changes scores, and what swaps cost.
 	$(RUN) -m tests.bench.refresh $(ARGS)
 
-drift-recovery: setup .venv/made-plots  ## Let a new fraud pattern begin in mid-stream; plot who finds it.
+drift-recovery: setup  ## Let a new fraud pattern begin in mid-stream; plot who finds it.
 	$(RUN) -m tests.bench.drift_recovery $(ARGS)
 
 bench: setup jars .venv/made-bench  ## Measure throughput and latency, beside a per-event job and quix-streams.

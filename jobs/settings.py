@@ -166,6 +166,11 @@ class Settings(BaseSettings):
     label_lifetime_days: float = Field(
         7.0, gt=0, description="How long a label waits for its decision, in event time, before it counts as unmatched."
     )
+    watch_features: bool = Field(
+        True,
+        description="Compare the features of each day's decisions with those that the model was trained on; needs a "
+        "model that comes with a drift reference.",
+    )
     publish_interval_seconds: float = Field(
         1.0, ge=0.1, description="At most so often the learner's parameters are published."
     )

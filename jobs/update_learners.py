@@ -10,7 +10,8 @@ Key
 Event time
     Lifetimes of decisions and labels; the order of learning is that of record timestamps (see StreamOrder).
 State
-    Decisions and labels that wait for each other, within their lifetimes; the learner. See LearningFunction.
+    Decisions and labels that wait for each other, within their lifetimes; the learner; what drift detectors and the
+    open windows of the features hold. See LearningFunction.
 Guarantee
     The learner's weights are a function of the contents of both topics: killed at any point and restored, they equal
     those of an undisturbed run bit for bit, as long as checkpoints survive and the topics are kept until they are read.
@@ -32,6 +33,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
+from jobs.drift_reference import drift_reference
 from jobs.settings import Settings, SettingsError
 from jobs.stream import row_types, tables
 from jobs.stream.control import ControlRecord
@@ -57,7 +59,7 @@ def learning_settings(settings: Settings, partitions: dict[str, int]) -> Learnin
     Raises
     ------
     SettingsError
-        If there is no such learner.
+        If there is no such learner, or the features cannot be watched as asked.
     """
     if settings.learner not in ALL_LEARNERS:
         raise SettingsError(f"learner: there is no {settings.learner!r}, choose one of {', '.join(ALL_LEARNERS)}")
@@ -72,6 +74,7 @@ def learning_settings(settings: Settings, partitions: dict[str, int]) -> Learnin
         rate_limit=RateLimit(settings.labels_per_second, settings.label_burst),
         max_record_bytes=settings.max_record_bytes,
         max_future_ms=settings.max_future_seconds * 1000,
+        reference=drift_reference(settings),
     )
 
 

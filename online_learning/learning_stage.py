@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from models.features.drift_reference import Reference
 from models.state_map import StateMap
 from online_learning.combination.mix import ScoreMix
-from online_learning.drift.adapt import adapt, still_matters
+from online_learning.drift.adapt import adapt, remembered, still_matters
 from online_learning.drift.event import DriftEvent
-from online_learning.drift.monitor import DriftMonitor, squared_error
+from online_learning.drift.monitor import FRAUDS_ALONE, DriftMonitor, squared_error
+from online_learning.drift.windows import FeatureWindows
 from online_learning.guards.commands import Command, CommandLog
 from online_learning.guards.kept_states import KeptStates
 from online_learning.guards.rate_limit import RateLimit, SourceLimiter
@@ -41,9 +43,12 @@ _SCORE_UNITS = 10**9  # scores are summed as integers: the sum does not depend o
 _LARGEST_SHIFT = 12.0
 
 _ORDER, _OWN = 3 << 50, 4 << 50  # keys beside those of the label join
-_LEARNER, _META, _MIX, _DRIFT, _KEPT = _OWN, _OWN + 1, _OWN + 2, _OWN + 3, _OWN + 16
+_LEARNER, _META, _MIX, _DRIFT, _WINDOWS, _DRIFTS, _FRAUDS = (_OWN + number for number in range(7))
+_KEPT = _OWN + 16
 _ECHO = SOURCES.index("rule")
 _SERIES = ("score:model", "score:learner", "error:model", "error:learner")
+_ON_FRAUDS = "-on-frauds"
+_FRAUD_SERIES = tuple(f"error:{name}{_ON_FRAUDS}" for name in ("model", "learner"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class LearningSettings:
     max_future_ms: int = DAY_MS
     rate_limit: RateLimit = RateLimit()  # noqa: RUF009 - frozen
     labels_before_combination: int = 50  # of each verdict; until then the learner's score is recorded and nothing more
+    reference: Reference | None = None  # what the features of the decisions are watched against; None watches none
 
 
 @dataclass(slots=True)
@@ -95,7 +101,9 @@ class LearningStage:
 
     A correction is learned like a new label: the learner saw the row with the opposite verdict before. A label by a
     rule is the engine's own opinion and teaches nothing. Scores and errors of model and learner are watched for drift
-    (ADWIN, Page-Hinkley), and drift makes the learner's steps larger for a while, by the rules of `drift.adapt`.
+    (ADWIN, Page-Hinkley), errors on frauds also alone, and the features of the decisions against the reference, day by
+    day of event time; drift makes the learner's steps larger for a while, by the rules of `drift.adapt`. Windows begin
+    anew with another reference.
 
     Frauds are labelled more often than what is legitimate, so the mix of batch model and learner is learned at the
     labels' odds and applied at the stream's: `prior_shift` is the difference, taken anew every 10 s of event time from
@@ -123,9 +131,12 @@ class LearningStage:
     commands: CommandLog = field(init=False)
     kept: KeptStates = field(init=False)
     monitor: DriftMonitor = field(init=False)
+    monitor_of_frauds: DriftMonitor = field(init=False)
+    windows: FeatureWindows | None = field(init=False)
     drifts: list[DriftEvent] = field(init=False)  # those that still change how fast is learned
     _new_drifts: list[DriftEvent] = field(init=False)
     _limiter: SourceLimiter = field(init=False)
+    _reference_sha256: str = field(init=False)
     counts: LearningCounts = field(init=False)
     _decisions: DecisionReader = field(init=False)
     _labels: LabelDecoder = field(init=False)
@@ -146,13 +157,28 @@ class LearningStage:
         self.kept = KeptStates(self.state, _KEPT)
         drift = self.state.get(_DRIFT)
         self.monitor = DriftMonitor(_SERIES) if drift is None else DriftMonitor.restore(drift)
-        self.drifts = [DriftEvent(**event) for event in stored.get("drifts", [])]
+        of_frauds = self.state.get(_FRAUDS)
+        self.monitor_of_frauds = (
+            DriftMonitor(_FRAUD_SERIES, settings=FRAUDS_ALONE) if of_frauds is None else DriftMonitor.restore(of_frauds)
+        )
+        self._reference_sha256 = "" if settings.reference is None else settings.reference.sha256
+        self.windows = self._restored_windows(stored.get("reference_sha256"))
+        drifts = self.state.get(_DRIFTS)
+        self.drifts = [] if drifts is None else [DriftEvent(**event) for event in json.loads(drifts)]
         self._new_drifts = []
         self._limiter = SourceLimiter(settings.rate_limit)
         if "limiter" in stored:
             self._limiter.tokens[:], self._limiter.last_ms[:] = stored["limiter"]
         self._decisions = DecisionReader(settings.feature_set, len(settings.feature_names))
         self._labels = LabelDecoder(self.registry, settings.max_record_bytes)
+
+    def _restored_windows(self, of_reference: str | None) -> FeatureWindows | None:
+        reference, snapshot = self.settings.reference, self.state.get(_WINDOWS)
+        if reference is None:
+            return None
+        if snapshot is None or of_reference != self._reference_sha256:
+            return FeatureWindows(reference)
+        return FeatureWindows.restore(reference, snapshot)
 
     def take(self, topic: int, partition: I32, offset: I64, timestamp_ms: I64, values: list[bytes | None]) -> None:
         """Take in records of DECISIONS or LABELS, each partition's in the order of its offsets."""
@@ -220,6 +246,12 @@ class LearningStage:
             "batch_weight": self.mix.batch_weight,
             "learner_weight": self.mix.learner_weight,
         }
+        if self.windows is not None:
+            metrics |= {
+                "features_drifted": float(self.windows.drifted),
+                "late_decisions": float(self.windows.late_rows),
+                "future_decisions": float(self.windows.future_rows),
+            }
         if self.mix.labels_seen:
             names = ("batch_log_loss", "stack_log_loss", "mix_log_loss")
             metrics |= dict(zip(names, (self.mix.log_loss / self.mix.labels_seen).tolist(), strict=True))
@@ -227,6 +259,7 @@ class LearningStage:
 
     def _learn_what_is_released(self) -> None:
         before = (self.learner, self.learner.labels_seen, self._meta())
+        drifts = self.drifts
         run = None
         for run in self.order.release():
             if run.topic == DECISIONS:
@@ -236,24 +269,34 @@ class LearningStage:
         if (self.learner, self.learner.labels_seen) != before[:2]:
             self.state.put(_LEARNER, self.learner.snapshot())
             self.state.put(_MIX, self.mix.snapshot())
+            self.state.put(_FRAUDS, self.monitor_of_frauds.snapshot())
         if run is not None:
             self.state.put(_DRIFT, self.monitor.snapshot())
+            if self.windows is not None:
+                self.state.put(_WINDOWS, self.windows.snapshot())
+        if self.drifts is not drifts:
+            self.state.put(_DRIFTS, json.dumps([asdict(event) for event in self.drifts]).encode())
         if self._meta() != before[2]:
             self._save_meta()
 
     def _meta(self) -> dict[str, Any]:
         limiter = [self._limiter.tokens.tolist(), self._limiter.last_ms.tolist()]
-        drifts = [asdict(event) for event in self.drifts]
-        return {**asdict(self.counts), "commands": self.commands.to_json(), "limiter": limiter, "drifts": drifts}
+        return {
+            **asdict(self.counts),
+            "commands": self.commands.to_json(),
+            "limiter": limiter,
+            "reference_sha256": self._reference_sha256,
+        }
 
     def _save_meta(self) -> None:
         self.state.put(_META, json.dumps(self._meta()).encode())
 
     def _take_decisions(self, run: Run) -> None:
-        scored, _, rejected = self._decisions.decode([*run.values])
+        scored, rows, rejected = self._decisions.decode([*run.values])
         self.counts.rejected_decisions += len(rejected)
         if len(scored) == 0:
             return
+        record_time_ms = run.timestamp_ms[rows]
         ticks = np.maximum.accumulate(np.maximum(scored.event_time_ms // TICK_MS, self.counts.tick))
         # At the first decision of a tick, wherever a block was cut.
         starts = np.flatnonzero(np.diff(ticks, prepend=self.counts.tick) > 0).tolist()
@@ -273,17 +316,25 @@ class LearningStage:
             self._note_scores(scored.model_score[start:end])
             self._watch("score:model", scored.model_score[start:end], scored.event_time_ms[start:end])
             self._watch("score:learner", scored.learner_score[start:end], scored.event_time_ms[start:end])
+            if self.windows is not None:
+                times = scored.event_time_ms[start:end], record_time_ms[start:end]
+                self._note_drifts(self.windows.update_many(scored.features[start:end], *times))
             self._learn(self.join.take_decisions(_rows(scored, start, end)))
 
     def _watch(self, series: str, values: F32 | F64, time_ms: I64) -> None:
         known = np.isfinite(values)
-        found = self.monitor.update_series(series, values[known], time_ms[known])
-        self.drifts += found
+        self._note_drifts(self.monitor.update_series(series, values[known], time_ms[known]))
+
+    def _note_drifts(self, found: list[DriftEvent]) -> None:
+        if not found:
+            return
+        self.drifts = remembered(self.drifts, found)
         self._new_drifts += found
 
     def _rate_factor(self, now_ms: int) -> float:
-        self.drifts = [event for event in self.drifts if still_matters(event, now_ms)]
-        return adapt(self.drifts, now_ms, ("learner",)).rate_factor["learner"]
+        if not all(still_matters(event, now_ms) for event in self.drifts):
+            self.drifts = [event for event in self.drifts if still_matters(event, now_ms)]
+        return max(adapt(self.drifts, now_ms, ("learner", f"learner{_ON_FRAUDS}")).rate_factor.values())
 
     def _note_scores(self, model_score: F32) -> None:
         known = model_score[np.isfinite(model_score)].astype(np.float64)
@@ -354,6 +405,14 @@ class LearningStage:
         for name, score in (("model", matured.model_score), ("learner", matured.learner_score)):
             errors = squared_error(matured.is_fraud[told], score[told])
             self._watch(f"error:{name}", errors, matured.label_time_ms[told])
+            frauds = told & matured.is_fraud & np.isfinite(score)
+            self._note_drifts(
+                self.monitor_of_frauds.update_series(
+                    f"error:{name}{_ON_FRAUDS}",
+                    squared_error(matured.is_fraud[frauds], score[frauds]),
+                    matured.label_time_ms[frauds],
+                )
+            )
         if self.counts.prior_shift is not None:
             taught = ~is_echo & np.isfinite(matured.model_score)
             self.mix.learn_many(

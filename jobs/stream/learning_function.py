@@ -27,7 +27,8 @@ class LearningFunction(KeyedProcessFunction):
     """Hosts the one LearningStage.
 
     State: decisions that wait for labels and labels that wait for decisions, within their lifetimes; records that wait
-    for their turn; the learner. One shard: what is learned depends on the order of all labels.
+    for their turn; the learner; drift detectors and windows of features. One shard: what is learned depends on the
+    order of all labels.
     """
 
     def __init__(

@@ -4,7 +4,9 @@ A model is a directory:
 
 - `card.json`, the card (below);
 - one `.onnx` file per part: input `features` float32 (n, F), output `fraud_probability` float32 (n,) or (n, 1);
-- `trees.npz`, the tree part's nodes (`models.scoring.attribution.Trees`): for contributions, and to be compiled.
+- `trees.npz`, the tree part's nodes (`models.scoring.attribution.Trees`): for contributions, and to be compiled;
+- `drift_reference.npz`, what the features looked like in training (`models.features.drift_reference.Reference`): for
+  the learner job, which watches them; it may be absent.
 
 Graphs are run by ONNX Runtime. The tree part is run compiled (`models.scoring.tree_scorer`), after it has shown on rows
 at and beside its thresholds that it answers as its graph does; a tree of more than 32 leaves leaves it to the graph.
@@ -31,6 +33,7 @@ import numpy as np
 import onnxruntime
 from numba import njit
 
+from models.features.drift_reference import DriftReferenceError, Reference
 from models.scoring.attribution import Trees
 from models.scoring.errors import ModelError
 from models.scoring.tree_scorer import TreeScorer
@@ -38,6 +41,8 @@ from schemas.columns import F32, F64
 
 TREE_PART = "gbm"
 """The part whose trees explain the score; the other parts' shares are not attributed."""
+
+REFERENCE_FILE = "drift_reference.npz"
 
 _PROBABILITY_FLOOR = 1e-7  # about float32's resolution next to 1: log-odds stay within +-16.1
 _LARGEST_LOG_ODDS = float(np.log((1.0 - _PROBABILITY_FLOOR) / _PROBABILITY_FLOOR))
@@ -101,16 +106,7 @@ class ScoringModel:
             Where a file is missing or altered, or the card and the graphs disagree.
         """
         card_path = directory / "card.json"
-        try:
-            card_bytes = card_path.read_bytes()
-            card = json.loads(card_bytes)
-        except FileNotFoundError:
-            raise ModelError(f"{card_path}: no such file; `make models` builds the model directory") from None
-        except ValueError as error:
-            raise ModelError(f"{card_path}: not JSON ({error})") from error
-        for key in ("name", "version", "feature_set", "features", "files", "combination", "thresholds"):
-            if key not in card:
-                raise ModelError(f"{card_path}: the key {key!r} is missing")
+        card_bytes, card = _read_card(directory)
         contents = {name: _checked_bytes(directory / name, sha256) for name, sha256 in card["files"].items()}
         parts = [name for name in card["combination"] if name != "intercept"]
         for name in (*(f"{part}.onnx" for part in parts), "trees.npz"):
@@ -171,6 +167,42 @@ class ScoringModel:
         if not bool(np.all(np.isfinite(scores))):
             raise ModelError(f"{directory}: the score of a transaction with all features missing is not finite")
         self.contributions(X)
+
+
+def read_reference(directory: Path) -> Reference | None:
+    """Return the drift reference that goes with the model in a directory; None where its card names none.
+
+    Raises
+    ------
+    ModelError
+        Where the card or the reference is missing, altered, or of other features than the model's.
+    """
+    _, card = _read_card(directory)
+    if REFERENCE_FILE not in card["files"]:
+        return None
+    path = directory / REFERENCE_FILE
+    try:
+        reference = Reference.from_bytes(_checked_bytes(path, card["files"][REFERENCE_FILE]))
+    except DriftReferenceError as error:
+        raise ModelError(f"{path}: {error}") from error
+    if reference.names != tuple(card["features"]):
+        raise ModelError(f"{path}: of other features than the model's; `python -m models.training.drift_reference`")
+    return reference
+
+
+def _read_card(directory: Path) -> tuple[bytes, dict[str, Any]]:
+    card_path = directory / "card.json"
+    try:
+        card_bytes = card_path.read_bytes()
+        card = json.loads(card_bytes)
+    except FileNotFoundError:
+        raise ModelError(f"{card_path}: no such file; `make models` builds the model directory") from None
+    except ValueError as error:
+        raise ModelError(f"{card_path}: not JSON ({error})") from error
+    for key in ("name", "version", "feature_set", "features", "files", "combination", "thresholds"):
+        if key not in card:
+            raise ModelError(f"{card_path}: the key {key!r} is missing")
+    return card_bytes, card
 
 
 def _checked_bytes(path: Path, sha256: str) -> bytes:

@@ -12,8 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from models.training.card import SHIPPED
-from models.training.config import TrainingConfig, quick_config
+from models.training.config import SHIPPED, TrainingConfig, quick_config
 from models.training.report import SizeResult, print_summary, write_report
 from models.training.sizes import measure_sizes
 from models.training.train import ship, simulate_split, train

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from models.training.network import NetworkSettings
 from models.training.simulator.config import DAY_MS, SimulatorConfig
 
 MODEL_NAME = "weir"
 MODEL_VERSION = "1.0.0"
 LICENCE = "Apache-2.0"
+SHIPPED = Path(__file__).resolve().parents[1] / "shipped" / "weir-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,20 @@ class TreeSettings:
     leaves: int = 24
     learning_rate: float = 0.1
     min_leaf: int = 60
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Shape and training of the network."""
+
+    hidden: tuple[int, ...] = (32, 16)
+    epochs: int = 8
+    batch_size: int = 4096
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    dropout: float = 0.1
+    clip: float = 6.0  # standard deviations
     seed: int = 0
 
 
@@ -43,6 +58,8 @@ class TrainingConfig:
     # Rows of legitimate transactions kept for training; each stands for 1/share of them.
     legitimate_share: float = 0.25
     batch_size: int = 10_000
+    # The drift reference begins here: the longest window of a feature is 30 days, full only then.
+    reference_from_day: int = 30
     trees: TreeSettings = field(default_factory=TreeSettings)
     network: NetworkSettings = field(default_factory=lambda: NetworkSettings(epochs=6, batch_size=2048))
     # Thresholds are chosen on validation: decline at this precision, review so that this share of all events alerts.
@@ -77,6 +94,7 @@ def quick_config() -> TrainingConfig:
         cold_accounts=1_500,
         cold_training_streams=1,
         legitimate_share=0.5,
+        reference_from_day=7,
         trees=TreeSettings(trees=20, leaves=8),
         network=NetworkSettings(epochs=2, batch_size=2048),
     )

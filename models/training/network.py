@@ -6,27 +6,12 @@ of its own. The same numbers are used in training and in the exported graph, bec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import nn
 
+from models.training.config import NetworkSettings
 from schemas.columns import F32, Bool
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSettings:
-    """Shape and training of the network."""
-
-    hidden: tuple[int, ...] = (32, 16)
-    epochs: int = 8
-    batch_size: int = 4096
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    dropout: float = 0.1
-    clip: float = 6.0  # standard deviations
-    seed: int = 0
 
 
 class FraudNetwork(nn.Module):  # type: ignore[misc]  # torch's types are not followed

@@ -159,6 +159,9 @@ Files: {files}. Feature set `{FEATURE_SET}`, {len(FEATURE_NAMES)} features. Lice
   the calibration slice: a calibrated probability.
 - **Thresholds**, chosen on the selection slice: review from {trained.review:.4f} ({config.alert_rate:.1%} of the
   transactions), decline from {trained.decline:.4f} (precision {config.decline_precision:.0%}).
+- **Drift reference** (`drift_reference.npz`): what the features looked like on days {config.reference_from_day} to
+  {config.days - config.test_days} of the main stream, day by day; the learner job compares the features of each day
+  with it.
 - **Reference data** (watch-lists, device and merchant risk) is unknown in training: rules use it, the score does not
   depend on it.
 

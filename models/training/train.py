@@ -16,12 +16,14 @@ import onnxruntime
 import torch
 
 from models.features.catalogue import FEATURE_NAMES, FEATURE_SET
+from models.features.drift_reference import Reference
 from models.scoring.attribution import Trees
 from models.scoring.model import ScoringModel
 from models.training.calibrate import Stack, decline_threshold, fit_stack, review_threshold
 from models.training.card import write_model
 from models.training.config import LICENCE, MODEL_NAME, MODEL_VERSION, TrainingConfig
 from models.training.dataset import Dataset, concatenate, simulate_dataset
+from models.training.drift_reference import reference_of
 from models.training.evaluate import Agreement, Evaluation, attribution_agreement, evaluate
 from models.training.export import (
     TOLERANCE,
@@ -53,6 +55,12 @@ class Split:
     selection: Dataset  # thresholds
     test: Dataset
     cold_test: Dataset
+    reference: Reference  # of the features, for drift
+
+    def slices(self) -> dict[str, Dataset]:
+        """Return the parts that hold rows, by name."""
+        parts = {name: getattr(self, name) for name in self.__slots__}
+        return {name: part for name, part in parts.items() if isinstance(part, Dataset)}
 
 
 def simulate_split(config: TrainingConfig, advance: Advance = lambda days: None) -> Split:
@@ -80,6 +88,7 @@ def simulate_split(config: TrainingConfig, advance: Advance = lambda days: None)
         selection=main.take((time_ms >= selection_ms) & (time_ms < test_ms)),
         test=main.take(time_ms >= test_ms),
         cold_test=cold[-1],
+        reference=reference_of(config, main),
     )
 
 
@@ -160,7 +169,7 @@ def _check(
 
 def ship(trained: Trained, config: TrainingConfig, data: Split, directory: Path) -> None:
     """Write the model directory, load it as scoring does, and compare its scores once more."""
-    write_model(directory, trained.graphs, trained.trees, make_card(trained, config, data))
+    write_model(directory, trained.graphs, trained.trees, data.reference, make_card(trained, config, data))
     X = np.concatenate([data.test.X[:5_000], hard_rows(data.test.X, trained.trees, 2_000)])
     expected = trained.stack.score(
         np.asarray(trained.booster.predict(X.astype(np.float64)), np.float32), network_probability(trained.network, X)
@@ -218,9 +227,7 @@ def make_card(trained: Trained, config: TrainingConfig, data: Split) -> dict[str
                 "training": config.cold_training_streams,
             },
             "rows": {
-                name: {"rows": len(part), "frauds": int(part.is_fraud.sum())}
-                for name in Split.__slots__
-                for part in (getattr(data, name),)
+                name: {"rows": len(part), "frauds": int(part.is_fraud.sum())} for name, part in data.slices().items()
             },
             "legitimate_share_in_training": config.legitimate_share,
         },

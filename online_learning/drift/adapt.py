@@ -15,7 +15,7 @@ at once are no more than one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from online_learning.drift.event import DriftEvent
@@ -112,6 +112,22 @@ def adapt(
             faster = 1.0 + (rules.shift_rate - 1.0) * _left(event, at_ms, rules)
             rates = {name: max(rate, faster) for name, rate in rates.items()}
     return Adaptation(rates, weights)
+
+
+def remembered(events: Sequence[DriftEvent], found: Sequence[DriftEvent]) -> list[DriftEvent]:
+    """Return what must be kept of events, and of newer ones, for `adapt` to answer as if it saw them all.
+
+    At most the newest major shift of each quantity and detector, and the errors that rose: it matters where a hundred
+    features are watched, and tell of themselves every day.
+    """
+    newest = {(event.key, event.detector): event for event in (*events, *found)}
+
+    def matters(event: DriftEvent) -> bool:
+        if event.subject == "error":
+            return event.is_rising and event.severity != "none"
+        return event.severity == "major" and newest[event.key, event.detector] is event
+
+    return [event for event in (*events, *found) if matters(event)]
 
 
 def still_matters(event: DriftEvent, at_ms: int, rules: AdaptationRules | None = None) -> bool:

@@ -8,11 +8,11 @@ from typing import Self
 
 import numpy as np
 
+from models.features.drift_reference import Reference
 from online_learning.drift.adwin import Adwin, AdwinSettings
 from online_learning.drift.detection import Detection
 from online_learning.drift.event import DriftEvent, subject_of, value_or_none
 from online_learning.drift.page_hinkley import PageHinkley, PageHinkleySettings
-from online_learning.drift.reference import Reference
 from online_learning.drift.windows import FeatureWindows, WindowSettings
 from online_learning.learners.packed import pack, unpack
 from schemas.columns import F32, F64, I64, Bool
@@ -30,6 +30,11 @@ class DriftSettings:
     adwin: AdwinSettings = field(default_factory=AdwinSettings)
     page_hinkley: PageHinkleySettings = field(default_factory=PageHinkleySettings)
     windows: WindowSettings = field(default_factory=WindowSettings)
+
+
+FRAUDS_ALONE = DriftSettings(page_hinkley=PageHinkleySettings(delta=0.02, threshold=5.0))
+"""For errors on frauds alone: a new pattern moves them at once, among all labels it is a drop. Some hundreds of labels
+a day and errors of up to 1 ask for a lower threshold than River's."""
 
 
 def squared_error(is_fraud: Bool, score: F32 | F64) -> F64:

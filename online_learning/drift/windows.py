@@ -1,7 +1,9 @@
 """Windows of event time against a reference: population stability index and a 3-sigma test of each feature's mean.
 
-A window is judged when the newest event time is `lateness_ms` beyond its end. Which rows a window holds, and the order
-of its sums, do not depend on how the stream was cut into blocks.
+A window is judged when the newest event time is `lateness_ms` beyond its end. A row whose event time lies further than
+that beyond its record's own time is left out: so no window closes before its end has come. Which rows a window holds,
+and the order of its sums, do not depend on how the stream was cut into blocks. A feature without any value in the
+reference is not judged: nothing is known of it.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ import numpy.typing as npt
 from numba import njit
 from scipy.stats import chi2
 
-from online_learning.drift.binning import count_row
+from models.features.binning import bins_of_row
+from models.features.drift_reference import Reference, smoothed_shares, stability_terms
 from online_learning.drift.event import SEVERITIES, DriftEvent, subject_of, value_or_none
-from online_learning.drift.reference import Reference, smoothed_shares, stability_terms
 from online_learning.learners.packed import pack, unpack
 from schemas.columns import F32, F64, I64, U8
 
 KIND = "drift-windows"
-VERSION = 1
+VERSION = 2
 
 _STABILITY, _SIGMA = 0, 1
 _DETECTORS = ("population_stability", "three_sigma")
@@ -88,12 +90,14 @@ class FeatureWindows:
         self.reference = reference
         self.settings = settings or WindowSettings()
         features, slots = len(reference.names), self.settings.lateness_ms // reference.window_ms + 2
-        self._counts = np.zeros((slots, features, reference.shares.shape[1]))
+        # By bin, then feature: the compiler compares many features at once. Edges are float32 values to begin with.
+        self._edges = np.ascontiguousarray(reference.edges.T, np.float32)
+        self._counts = np.zeros((slots, features, reference.shares.shape[1]), np.int64)
         self._values = np.zeros((slots, features))
         self._sums = np.zeros((slots, features))
         self._rows = np.zeros(slots, np.int64)
         self._windows = np.full(slots, _NEVER)  # number of the window in each slot
-        self._marks = np.array([_NEVER, 0])  # newest event time, rows that came too late
+        self._marks = np.array([_NEVER, 0, 0])  # newest event time, rows that came too late, rows from the future
         self._severity = np.zeros((2, features), np.uint8)
         self._since_ms = np.zeros((2, features), np.int64)
         cells = reference.bins  # bins with the one of missing values, less one: the degrees of freedom
@@ -104,7 +108,17 @@ class FeatureWindows:
         """Rows whose window was closed already; they were not counted."""
         return int(self._marks[1])
 
-    def update_many(self, X: F32, event_time_ms: I64) -> list[DriftEvent]:
+    @property
+    def drifted(self) -> int:
+        """Features that drift, minor or major, by one of the tests, as of the window judged last."""
+        return int(self._severity.any(axis=0).sum())
+
+    @property
+    def future_rows(self) -> int:
+        """Rows whose event time lay too far beyond their record's time; they were not counted."""
+        return int(self._marks[2])
+
+    def update_many(self, X: F32, event_time_ms: I64, record_time_ms: I64 | None = None) -> list[DriftEvent]:
         """Take in rows and return what the windows show that they close.
 
         Parameters
@@ -113,6 +127,8 @@ class FeatureWindows:
             (n, F) values in the reference's order; NaN is missing.
         event_time_ms
             (n,) event times; rows may come out of order.
+        record_time_ms
+            (n,) when each row's record was written; None trusts the event times.
         """
         if X.ndim != 2 or X.shape[1] != len(self.reference.names) or event_time_ms.shape != (len(X),):
             raise ValueError(
@@ -121,11 +137,16 @@ class FeatureWindows:
             )
         X = np.ascontiguousarray(X, np.float32)
         times = np.ascontiguousarray(event_time_ms, np.int64)
+        if record_time_ms is not None:
+            is_future = times > record_time_ms + self.settings.lateness_ms
+            if is_future.any():
+                self._marks[2] += int(is_future.sum())
+                X, times = X[~is_future], times[~is_future]
         events: list[DriftEvent] = []
         done = 0
         while done < len(X):
             done = _count(
-                X, times, done, self.reference.edges, self.reference.bins, self._counts, self._values, self._sums,
+                X, times, done, self._edges, self._counts, self._values, self._sums,
                 self._rows, self._windows, self._marks, self.reference.window_ms, self.settings.lateness_ms,
             )  # fmt: skip
             if done < len(X):
@@ -161,15 +182,16 @@ class FeatureWindows:
             (_STABILITY, self._by_stability(terms.sum(axis=1), rows)),
             (_SIGMA, self._by_sigmas(mean, self._values[slot])),
         ):
-            for j in np.flatnonzero(found.level != self._severity[test]).tolist():
-                if self._severity[test, j] == 0 or found.level[j] == 0:
+            level = np.where(reference.values > 0, found.level, 0).astype(np.uint8)
+            for j in np.flatnonzero(level != self._severity[test]).tolist():
+                if self._severity[test, j] == 0 or level[j] == 0:
                     self._since_ms[test, j] = end_ms - reference.window_ms
                 subject, name = subject_of(reference.names[j])
                 yield DriftEvent(
                     subject=subject,
                     name=name,
                     detector=_DETECTORS[test],
-                    severity=SEVERITIES[int(found.level[j])],
+                    severity=SEVERITIES[int(level[j])],
                     detected_ms=end_ms,
                     since_ms=int(self._since_ms[test, j]),
                     reference_value=value_or_none(reference.mean[j]),
@@ -180,7 +202,7 @@ class FeatureWindows:
                     window_ms=reference.window_ms,
                     explanation=self._words(test, slot, j, mean, shares, terms),
                 )
-            self._severity[test] = found.level
+            self._severity[test] = level
 
     def _by_stability(self, stability: F64, rows: int) -> _Found:
         s, reference = self.settings, self.reference
@@ -270,10 +292,12 @@ def _bin_name(reference: Reference, j: int, at: int) -> str:
 
 @njit(cache=True, nogil=True)
 def _count(  # type: ignore[no-untyped-def]
-    X, times, start, edges, bins, counts, values, sums, rows, windows, marks, window_ms, lateness_ms
+    X, times, start, edges, counts, values, sums, rows, windows, marks, window_ms, lateness_ms
 ):
     """Count rows until one moves the time so that a window is due; return it, or how many rows there are."""
     slots = len(rows)
+    features = X.shape[1]
+    bins = np.empty(features, np.int32)
     for i in range(start, len(X)):
         time = times[i]
         if time > marks[0]:
@@ -288,5 +312,13 @@ def _count(  # type: ignore[no-untyped-def]
         slot = number % slots
         windows[slot] = number
         rows[slot] += 1
-        count_row(X[i], 1.0, edges, bins, counts[slot], values[slot], sums[slot])
+        row = X[i]
+        bins_of_row(row, edges, counts.shape[2] - 1, bins)
+        count, value, total = counts[slot], values[slot], sums[slot]
+        for j in range(features):
+            count[j, bins[j]] += 1
+        for j in range(features):
+            is_value = np.isfinite(row[j])
+            value[j] += 1.0 if is_value else 0.0
+            total[j] += np.float64(row[j]) if is_value else 0.0
     return len(X)

@@ -8,6 +8,7 @@ from typing import Protocol
 from online_learning.learners.boosting import BoostedTrees
 from online_learning.learners.committee import Committee
 from online_learning.learners.contract import AnomalyDetector, Learner
+from online_learning.learners.exemplar_trees import ExemplarTrees
 from online_learning.learners.forest import OnlineForest
 from online_learning.learners.half_space_trees import HalfSpaceTrees
 from online_learning.learners.logistic import LogisticRegression
@@ -35,6 +36,7 @@ class DetectorFactory(Protocol):
 
 
 ALL_LEARNERS: Mapping[str, LearnerFactory] = {
-    learner.name: learner for learner in (LogisticRegression, OnlineForest, BoostedTrees, ReplayNetwork, Committee)
+    learner.name: learner
+    for learner in (LogisticRegression, OnlineForest, BoostedTrees, ExemplarTrees, ReplayNetwork, Committee)
 }
 ALL_DETECTORS: Mapping[str, DetectorFactory] = {HalfSpaceTrees.name: HalfSpaceTrees}

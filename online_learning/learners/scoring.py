@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from online_learning.learners import boosting, committee, forest, half_space_trees, logistic, network
+from online_learning.learners import boosting, committee, exemplar_trees, forest, half_space_trees, logistic, network
 from online_learning.learners.contract import Scorer
 from online_learning.learners.errors import SnapshotError
 from online_learning.learners.packed import kind_of
@@ -26,6 +26,8 @@ def scorer_of(parameters: bytes) -> Scorer:
         return boosting.BoostedScorer.unpack(parameters)
     if kind == committee.PARAMETERS_KIND:
         return committee.CommitteeScorer.unpack(parameters, scorer_of)
+    if kind == exemplar_trees.PARAMETERS_KIND:
+        return exemplar_trees.ExemplarTreesScorer.unpack(parameters, scorer_of)
     if kind == half_space_trees.PARAMETERS_KIND:
         return half_space_trees.HalfSpaceScorer.unpack(parameters)
     if kind == network.PARAMETERS_KIND:

@@ -20,9 +20,10 @@ from deploy.cli.since import SINCE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_context
 def command(context: CommandContext, since: int | None, limit: int, as_json: bool) -> None:
-    """Show what the learner job found to drift: scores and errors of the batch model and of the learner.
+    """Show what the learner job found to drift: scores and errors of the batch model and of the learner, and features.
 
-    An error that rises means that a scorer got worse; a score that moves may be a change of the customers' doing.
+    An error that rises means that a scorer got worse; a score that moves may be a change of the customers' doing. A
+    feature that moves no longer looks as it did when the model was trained.
     """
     from rich.console import Console
     from rich.table import Table

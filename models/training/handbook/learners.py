@@ -9,7 +9,8 @@ import numpy as np
 import xgboost
 
 from models.training.calibrate import logit, sigmoid
-from models.training.network import NetworkSettings, fit_network, network_probability
+from models.training.config import NetworkSettings
+from models.training.network import fit_network, network_probability
 from schemas.columns import F64, Bool
 
 

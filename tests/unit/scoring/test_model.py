@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from models.features.drift_reference import Reference
 from models.scoring.errors import ModelError
-from models.scoring.model import ScoringModel, Thresholds
+from models.scoring.model import REFERENCE_FILE, ScoringModel, Thresholds, read_reference
 
 MODEL = Path(__file__).parents[2] / "data" / "scoring-model"
 
@@ -150,3 +152,34 @@ def test_a_card_that_is_no_json_is_refused(tmp_path: Path) -> None:
 def test_thresholds_must_rise() -> None:
     with pytest.raises(ModelError):
         Thresholds(review=0.0, decline=0.5)
+
+
+def with_reference(tmp_path: Path, features: int = 6) -> Path:
+    names = tuple(json.loads((MODEL / "card.json").read_text())["features"])[:features]
+    blob = Reference.of(names, some_features(50)[:, :features], np.zeros(50, np.int64)).to_bytes()
+    files = json.loads((MODEL / "card.json").read_text())["files"]
+    directory = a_copy(tmp_path, files=files | {REFERENCE_FILE: hashlib.sha256(blob).hexdigest()})
+    (directory / REFERENCE_FILE).write_bytes(blob)
+    return directory
+
+
+def test_a_model_may_bring_a_drift_reference(tmp_path: Path) -> None:
+    directory = with_reference(tmp_path)
+    reference = read_reference(directory)
+    assert reference is not None
+    assert reference.names == ScoringModel.load(directory).feature_names
+    assert read_reference(MODEL) is None
+
+
+def test_an_altered_drift_reference_is_refused(tmp_path: Path) -> None:
+    directory = with_reference(tmp_path)
+    with (directory / REFERENCE_FILE).open("ab") as file:
+        file.write(b"x")
+    for read in (read_reference, ScoringModel.load):
+        with pytest.raises(ModelError, match="SHA-256"):
+            read(directory)
+
+
+def test_a_drift_reference_of_other_features_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="other features"):
+        read_reference(with_reference(tmp_path, features=5))

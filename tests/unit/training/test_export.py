@@ -14,10 +14,12 @@ pytest.importorskip("lightgbm", reason="the train extra is not installed")
 pytest.importorskip("torch", reason="the train extra is not installed")
 pytest.importorskip("onnx", reason="the train extra is not installed")
 
-from models.scoring.model import ScoringModel
-from models.training.config import TreeSettings
+from models.scoring.model import ScoringModel, read_reference
+from models.training import drift_reference
+from models.training.__main__ import main
+from models.training.config import NetworkSettings, TreeSettings
 from models.training.export import check_parity, hard_rows, network_to_onnx, probability, session
-from models.training.network import NetworkSettings, fit_network, network_probability
+from models.training.network import fit_network, network_probability
 from models.training.trees import fit_trees, flatten, round_down, trees_to_onnx
 
 FEATURES = 5
@@ -95,12 +97,17 @@ def test_the_command_builds_a_model_that_scoring_loads_and_a_report(tmp_path: Pa
     assert done.returncode == 0, done.stderr[-2_000:]
     model = ScoringModel.load(tmp_path / "model")
     assert model.predict(np.zeros((3, len(model.feature_names)), np.float32)).shape == (3,)
+    reference = read_reference(tmp_path / "model")
+    assert reference is not None
+    before = (tmp_path / "model" / "card.json").read_bytes()
+    (tmp_path / "model" / "drift_reference.npz").unlink()
+    assert drift_reference.main(["--quick", "--out", str(tmp_path / "model")]) == 0
+    assert (tmp_path / "model" / "card.json").read_bytes() == before
+    assert read_reference(tmp_path / "model").to_bytes() == reference.to_bytes()  # type: ignore[union-attr]
     assert "## Calibration" in (tmp_path / "docs" / "models.md").read_text()
 
 
 def test_a_toy_model_cannot_replace_the_shipped_one(capsys: pytest.CaptureFixture[str]) -> None:
-    from models.training.__main__ import main
-
     with pytest.raises(SystemExit):
         main(["--quick"])
     assert "--out" in capsys.readouterr().err

@@ -12,10 +12,12 @@ import onnxruntime
 import pytest
 
 from models.features.catalogue import FEATURE_INDEX, FEATURE_NAMES, FEATURE_SET, FEATURES
-from models.scoring.model import ScoringModel
+from models.scoring.model import ScoringModel, read_reference
 from models.training.dataset import Dataset, simulate_dataset
 from models.training.metrics import rank
 from models.training.simulator import SimulatorConfig
+from models.training.simulator.config import DAY_MS
+from online_learning.drift.windows import FeatureWindows
 
 SHIPPED = Path(__file__).parents[3] / "models" / "shipped" / "weir-1"
 
@@ -36,7 +38,7 @@ def unseen() -> Dataset:
 
 
 def test_every_file_has_the_checksum_of_the_card(card: dict[str, Any]) -> None:
-    assert set(card["files"]) == {"gbm.onnx", "mlp.onnx", "trees.npz"}
+    assert set(card["files"]) == {"gbm.onnx", "mlp.onnx", "trees.npz", "drift_reference.npz"}
     for name, sha256 in card["files"].items():
         assert hashlib.sha256((SHIPPED / name).read_bytes()).hexdigest() == sha256
 
@@ -105,6 +107,23 @@ def test_the_attribution_agrees_mostly_with_the_exact_one(card: dict[str, Any]) 
     agreement = card["attribution_agreement"]
     assert agreement["alerts"] > 100
     assert agreement["correlation"] > 0.8
+
+
+def test_the_drift_reference_is_of_four_warm_weeks_and_fits_another_population(
+    card: dict[str, Any], unseen: Dataset
+) -> None:
+    reference = read_reference(SHIPPED)
+    assert reference is not None
+    assert reference.names == FEATURE_NAMES
+    assert reference.to_ms - reference.from_ms > 27.9 * DAY_MS
+    assert card["data"]["drift_reference"]["rows"] == reference.rows > 500_000
+    # What does not depend on history looks alike from the first day on.
+    windows = FeatureWindows(reference)
+    events = windows.update_many(unseen.X, unseen.event_time_ms) + windows.flush()
+    moved = {event.name for event in events}
+    assert not moved & {"hour_of_day", "is_night", "channel_card_present", "channel_transfer", "has_device"}
+    assert moved & {"account_active_seconds", "counterparty_active_seconds"}  # histories of days, not of weeks
+    assert not moved & {feature.name for feature in FEATURES if feature.source == "reference"}
 
 
 def test_review_comes_before_decline(model: ScoringModel) -> None:

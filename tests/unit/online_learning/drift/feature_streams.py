@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from online_learning.drift.reference import Reference
+from models.features.drift_reference import Reference
 from schemas.columns import F32, I64
 
 DAY_MS = 86_400_000

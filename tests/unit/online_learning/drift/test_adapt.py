@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from online_learning.drift.adapt import AdaptationRules, adapt, still_matters
+from online_learning.drift.adapt import AdaptationRules, adapt, remembered, still_matters
 from online_learning.drift.event import DETECTORS, SEVERITIES, SUBJECTS, DriftEvent
 
 DAY_MS = 86_400_000
@@ -124,3 +124,25 @@ def test_factors_stay_in_their_bounds_and_old_events_can_be_forgotten(found: lis
 def test_rules_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         AdaptationRules(**wrong)
+
+
+some_events = st.builds(
+    an_event,
+    subject=st.sampled_from(SUBJECTS),
+    name=st.sampled_from(["linear", "batch"]),
+    detector=st.sampled_from(DETECTORS),
+    severity=st.sampled_from(SEVERITIES),
+    current_value=st.sampled_from([0.0, 0.3]),
+    detected_ms=st.integers(8 * DAY_MS, 10 * DAY_MS),
+)
+
+
+@given(st.lists(st.lists(some_events, max_size=6), max_size=6))
+def test_what_is_remembered_adapts_like_all_that_was_told(told: list[list[DriftEvent]]) -> None:
+    kept: list[DriftEvent] = []
+    for found in told:
+        kept = remembered(kept, found)
+    everything = [event for found in told for event in found]
+    assert adapt(kept, 10 * DAY_MS, LEARNERS) == adapt(everything, 10 * DAY_MS, LEARNERS)
+    shifts = [event for event in kept if event.subject != "error"]
+    assert len({(event.key, event.detector) for event in shifts}) == len(shifts)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.features.drift_reference import Reference, smoothed_shares, stability_terms
 from online_learning.drift.event import DriftEvent
-from online_learning.drift.reference import Reference, smoothed_shares, stability_terms
 from online_learning.drift.windows import FeatureWindows, WindowSettings
 from schemas.columns import F32
 from tests.unit.online_learning.drift.feature_streams import DAY_MS, NAMES, a_reference, rows_of_days
@@ -61,6 +61,14 @@ def test_values_that_go_missing_are_drift() -> None:
     assert brief(events) == [("amount", "population_stability", "major")]
     assert events[0].current_value is None
     assert events[0].explanation.startswith("missing: 9")
+
+
+def test_a_feature_without_a_value_in_the_reference_is_not_judged() -> None:
+    X, times = rows_of_days(5, 1_000)
+    X[:, 0] = np.nan
+    windows = FeatureWindows(Reference.of(NAMES, X, times))
+    now, now_times = rows_of_days(3, 1_000, seed=4, first_day=10)
+    assert [e for e in windows.update_many(now, now_times) + windows.flush() if e.name == "amount"] == []
 
 
 def test_a_constant_that_moves_is_drift() -> None:
@@ -176,3 +184,18 @@ def test_rows_of_other_features_are_refused() -> None:
     X, times = rows_of_days(1, 10)
     with pytest.raises(ValueError, match="expected"):
         FeatureWindows(REFERENCE).update_many(X[:, :2], times)
+
+
+def test_rows_from_the_future_are_left_out_and_counted() -> None:
+    windows = FeatureWindows(REFERENCE, WindowSettings(lateness_ms=HOUR_MS))
+    X, times = rows_of_days(2, 700, first_day=10)
+    told = times.copy()
+    told[[5, 900]] += [400 * DAY_MS, HOUR_MS + 1]
+    told[6] = times[6] + HOUR_MS  # as far ahead as is allowed
+    windows.update_many(X, told, times)
+    plain = FeatureWindows(REFERENCE, WindowSettings(lateness_ms=HOUR_MS))
+    kept = np.ones(len(X), np.bool_)
+    kept[[5, 900]] = False
+    plain.update_many(X[kept], told[kept])
+    assert (windows.future_rows, plain.future_rows) == (2, 0)
+    assert windows.flush() == plain.flush()

@@ -20,6 +20,18 @@ def bin_of(x, edges, edge_count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def bins_of_row(row, edges, missing, found):  # type: ignore[no-untyped-def]
+    """Write the bin of each of F values to `found`; edges are (B, F) and the same as of `bin_of`, then infinity."""
+    features = len(row)
+    for j in range(features):
+        found[j] = 0 if row[j] == row[j] else missing
+    for b in range(edges.shape[0]):
+        of_bin = edges[b]
+        for j in range(features):
+            found[j] += np.int32(of_bin[j] < row[j])  # never of a missing value
+
+
+@njit(cache=True, nogil=True)
 def count_row(row, weight, edges, bins, counts, weights, sums):  # type: ignore[no-untyped-def]
     """Add one row to counts (F, B), and its finite values to weights (F,) and sums (F,)."""
     missing = counts.shape[1] - 1

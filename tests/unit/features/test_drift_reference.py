@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from online_learning.drift.reference import DriftReferenceError, Reference, smoothed_shares, stability_terms
-from online_learning.learners.errors import SnapshotError
+from models.features import drift_reference
+from models.features.drift_reference import DriftReferenceError, Reference, smoothed_shares, stability_terms
 from schemas.columns import F32
 from tests.unit.online_learning.drift.feature_streams import DAY_MS, NAMES, a_reference, rows_of_days
 
@@ -104,9 +104,19 @@ def test_a_reference_survives_its_journey_as_bytes() -> None:
     reference = a_reference()
     blob = reference.to_bytes()
     assert Reference.from_bytes(blob).to_bytes() == blob
-    assert len(blob) < 400 * len(NAMES) + 1_000
-    with pytest.raises(SnapshotError):
-        Reference.from_bytes(blob[:-1])
+    with pytest.raises(DriftReferenceError):
+        Reference.from_bytes(blob[: len(blob) // 2])
+    at = blob.index(reference.mean.tobytes())
+    with pytest.raises(DriftReferenceError):
+        Reference.from_bytes(blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :])
+
+
+def test_a_reference_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift_reference, "VERSION", 2)
+    blob = a_reference().to_bytes()
+    monkeypatch.undo()
+    with pytest.raises(DriftReferenceError, match="another version"):
+        Reference.from_bytes(blob)
 
 
 def test_a_sample_of_the_wrong_shape_is_refused() -> None:
