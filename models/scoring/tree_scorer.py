@@ -8,8 +8,9 @@ that no row of the block exceeds are never looked at.
 References
 ----------
 Lucchese, Nardini, Orlando, Perego, Tonellotto, Venturini, "QuickScorer: a fast algorithm to rank documents with
-additive ensembles of regression trees", SIGIR 2015, https://doi.org/10.1145/2766462.2767733; in vectors: "Exploiting CPU
-SIMD extensions to speed-up document scoring with tree ensembles", SIGIR 2016, https://doi.org/10.1145/2911451.2914758
+additive ensembles of regression trees", SIGIR 2015, https://doi.org/10.1145/2766462.2767733; in vectors: "Exploiting
+CPU SIMD extensions to speed-up document scoring with tree ensembles", SIGIR 2016,
+https://doi.org/10.1145/2911451.2914758
 """
 
 from __future__ import annotations
