@@ -14,7 +14,7 @@ TABLE := docs/operating.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jars test lint demo up down status bench accuracy accuracy-online \
-  bench-refresh drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models docs clean tools-python tools-java
+  bench-refresh bench-replay bench-backtest drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models docs clean tools-python tools-java
 
 help:  ## Show this list.
 	@echo "make TARGET, where TARGET is one of"
@@ -50,6 +50,12 @@ chaos-learning: setup jars  ## Kill the learner job 10 times over 200,000 transa
 
 bench-refresh: setup jars .venv/made-bench  ## Measure how soon a label changes scores, and what swaps cost.
 	$(RUN) -m tests.bench.refresh $(ARGS)
+
+bench-replay: setup jars .venv/made-bench  ## Replay a long live run: equality byte for byte, speed, what the live job feels.
+	$(RUN) -m tests.bench.replay $(ARGS)
+
+bench-backtest: setup  ## Measure back-tests of rules, on the ledger and on a file.
+	$(RUN) -m tests.bench.backtest_bench $(ARGS)
 
 drift-recovery: setup  ## Let a new fraud pattern begin in mid-stream; plot who finds it.
 	$(RUN) -m tests.bench.drift_recovery $(ARGS)

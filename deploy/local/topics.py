@@ -11,6 +11,11 @@ from deploy.local.errors import StackError
 
 LARGE_BYTES = 16 * 1024 * 1024  # a record that is too large for us must still fit, or it could not become a dead letter
 TIMEOUT_SECONDS = 30.0
+RULES_KEPT_MS = 7 * 86_400_000
+PARAMETERS_KEPT_MS = 2 * 3_600_000
+"""Replays and audits ask for the rules and the learner's parameters of then, which compaction takes away. Rules are
+few: they stay as long as the transactions do by default. Parameters come every second, a committee's take some 100 KB.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,22 @@ TOPICS = (
     TopicSpec("alerts", 1),
     TopicSpec("dead-letters", 1, {"max.message.bytes": str(LARGE_BYTES)}),
     TopicSpec("duplicates", 1, {"max.message.bytes": str(LARGE_BYTES)}),
-    TopicSpec("control", 1, {"cleanup.policy": "compact", "segment.ms": "600000"}),
+    TopicSpec(
+        "control",
+        1,
+        {"cleanup.policy": "compact", "segment.ms": "600000", "min.compaction.lag.ms": str(RULES_KEPT_MS)},
+    ),
     TopicSpec("drift", 1),
     TopicSpec("shadow-alerts", 1),
     TopicSpec(
         "model-updates",
         1,
-        {"cleanup.policy": "compact", "segment.ms": "600000", "max.message.bytes": str(LARGE_BYTES)},
+        {
+            "cleanup.policy": "compact",
+            "segment.ms": "600000",
+            "min.compaction.lag.ms": str(PARAMETERS_KEPT_MS),
+            "max.message.bytes": str(LARGE_BYTES),
+        },
     ),
 )
 

@@ -10,6 +10,8 @@ from rich.table import Column, Table
 from deploy.cli.context import CommandContext, pass_context
 from jobs.settings import Settings, kafka_properties
 
+METADATA_SECONDS = 3.0  # a broker that is up answers within milliseconds
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
@@ -52,7 +54,7 @@ def _kafka(settings: Settings) -> dict[str, Any]:
     properties = kafka_properties(settings, group_id=settings.group_id, enable_auto_commit=False)
     consumer = Consumer({**properties, "log_level": 0})
     try:
-        known = consumer.list_topics(timeout=3.0).topics
+        known = consumer.list_topics(timeout=METADATA_SECONDS).topics
         result["answers"] = True
         if topic not in known:
             result["problem"] = f"topic {topic} does not exist: 'weir up' makes it, or an administrator"

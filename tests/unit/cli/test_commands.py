@@ -15,6 +15,7 @@ from deploy.cli.main import weir
 from deploy.cli.replay.verified import parts_of_verification
 from deploy.cli.since import SINCE
 from deploy.load.plan import LoadError, LoadPlan
+from jobs.stream import topic_reader
 from jobs.stream.alert_reader import AlertFilter
 from models.replay.audit import FieldDifference, Verification
 from models.scoring.rules import default_rules
@@ -56,8 +57,9 @@ def test_wrong_usage_ends_with_status_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(weir, arguments).exit_code == 2
 
 
-def test_a_broker_that_is_not_there_is_told_in_a_sentence() -> None:
-    # Port 1 of the loopback is closed everywhere
+def test_a_broker_that_is_not_there_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Port 1 of the loopback is closed everywhere; the client asks again until its time is up
+    monkeypatch.setattr(topic_reader, "METADATA_SECONDS", 0.2)
     result = CliRunner().invoke(weir, ["--bootstrap-servers", "127.0.0.1:1", "alerts"])
     assert result.exit_code == 1
     assert "Kafka does not answer" in result.output

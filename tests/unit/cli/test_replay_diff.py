@@ -25,7 +25,7 @@ def decisions(threshold: int) -> list[bytes]:
         default_rules()[0], rule_id="large", expression=f"amount_minor > {threshold}", typology="planted", weight=0.6
     )
     rules = RuleSet.compile((*default_rules(), rule), rule_columns())
-    return plain_loop(record_stream(2_000, seed=9), decider=a_decider().with_rules(rules)).decisions
+    return plain_loop(record_stream(800, seed=9), decider=a_decider().with_rules(rules)).decisions
 
 
 @pytest.fixture(scope="module")

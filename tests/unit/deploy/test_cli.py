@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from deploy.cli.commands import status
 from deploy.cli.documents import with_current_table
 from deploy.cli.main import weir
 from jobs.settings import REPOSITORY
@@ -48,8 +49,9 @@ def test_a_named_settings_file_is_read_and_a_missing_one_is_wrong_usage(run, tmp
     assert "cannot be read" in missing.stderr
 
 
-def test_status_of_nothing_says_so_and_ends_with_status_1(run) -> None:
-    # Port 1 is privileged and closed: the answer is a refusal, at once
+def test_status_of_nothing_says_so_and_ends_with_status_1(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Port 1 is privileged and closed: the answer is a refusal, at once, and the client asks again until its time is up
+    monkeypatch.setattr(status, "METADATA_SECONDS", 0.2)
     result = run("--bootstrap-servers", "127.0.0.1:1", "--flink-rest-url", "http://127.0.0.1:1", "status", "--json")
     assert result.exit_code == 1
     found = json.loads(result.stdout)

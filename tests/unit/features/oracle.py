@@ -24,6 +24,7 @@ class Item(NamedTuple):
 class Oracle:
     def __init__(self, spec: StoreSpec) -> None:
         self.spec = spec
+        self.retention_ms = spec.retention_ms  # asked for with every item, and a loop over all columns each time
         self.tracks: dict[tuple[bool, int, Track], list[Item]] = {}
         self.arrivals = 0
 
@@ -45,7 +46,7 @@ class Oracle:
         track = self.tracks.setdefault((role == DEVICE, entity, TRACK_OF_ROLE[role]), [])
         insort(track, Item(time_ms, self.arrivals, amount, other))
         newest = track[-1].time_ms
-        track[:] = [i for i in track if i.time_ms >= newest - self.spec.retention_ms]
+        track[:] = [i for i in track if i.time_ms >= newest - self.retention_ms]
         del track[: max(0, len(track) - self.spec.max_touches_per_track)]
         return row
 
@@ -55,7 +56,7 @@ class Oracle:
         if is_fraud and not known:
             insort(track, Item(time_ms, self.arrivals, 0, transaction))
             newest = track[-1].time_ms
-            track[:] = [i for i in track if i.time_ms >= newest - self.spec.retention_ms]
+            track[:] = [i for i in track if i.time_ms >= newest - self.retention_ms]
             del track[: max(0, len(track) - self.spec.max_touches_per_track)]
         elif known and not is_fraud:
             track.remove(known[0])

@@ -11,7 +11,7 @@ from models.scoring.deduplicate import DuplicateFilter
 from models.state_map import MemoryState
 from schemas.columns import StringColumn
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=100, deadline=None)  # of each horizon and length of page: 900 in all
 
 id_batches = st.lists(st.lists(st.integers(0, 12), max_size=12), max_size=12)
 
