@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
 import fastavro
@@ -21,6 +22,21 @@ Framing = Literal["single-object", "confluent", "json"]
 
 def _field_type(name: str, field: str) -> Any:
     return next(f["type"] for f in current(name).parsed["fields"] if f["name"] == field)
+
+
+@cache
+def _alert_schema() -> Any:
+    return _prepared(current("alert").parsed)
+
+
+@cache
+def _explanation_schema() -> Any:
+    return _prepared(_field_type("decision", "explanation"))
+
+
+def _prepared(schema: Any) -> Any:
+    """Return a schema that fastavro takes as it is; any other is parsed anew for every record."""
+    return fastavro.parse_schema(schema, _force=True)
 
 
 def _written(schema: Any, record: Any) -> bytes:
@@ -77,13 +93,12 @@ def encode_record(
 
 def encode_alert(alert: Mapping[str, Any]) -> bytes:
     """Encode an alert in Avro's single-object encoding; the fields are those of `alert.avsc`."""
-    schema = current("alert")
-    return single_object_header(schema) + _written(schema.parsed, alert)
+    return single_object_header(current("alert")) + _written(_alert_schema(), alert)
 
 
 def encode_explanation(explanation: Mapping[str, Any]) -> bytes:
     """Encode a decision's `explanation` in Avro binary without a header, as `DecisionColumns` takes it."""
-    return _written(_field_type("decision", "explanation"), explanation)
+    return _written(_explanation_schema(), explanation)
 
 
 def _single_object_schema(value: bytes) -> Schema:

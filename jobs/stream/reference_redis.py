@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import redis
 
+from jobs.stream.redis_command import command, warm_up
 from models.scoring.reference import ReferenceColumns
-from schemas.columns import F32, StringColumn, TransactionColumns
-from schemas.hashing import hash_strings
+from schemas.columns import F32, TransactionColumns
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +59,7 @@ class RedisReference:
         self._settings = settings or RedisReferenceSettings()
         self._monotonic = monotonic
         self._closed_until = -np.inf
+        warm_up()
 
     @classmethod
     def connect(
@@ -81,51 +81,54 @@ class RedisReference:
     def lookup(self, columns: TransactionColumns) -> ReferenceColumns | None:
         """Return what Redis knows of a batch; None after a failure, and for a second after that.
 
-        Costs one round trip over the batch's distinct ids, and about 2 microseconds a row, most of it redis-py's.
+        Costs one round trip; per row a fraction of a microsecond here, and of the server's time.
         """
         if len(columns) == 0:
             return ReferenceColumns.unknown(0)
         if self._monotonic() < self._closed_until:
             return None
-        accounts, account_at = _distinct(columns.account_id)
-        counterparties, counterparty_at = _distinct(columns.counterparty_id)
-        devices, device_at = _distinct(columns.device_id)
-        prefix = self._settings.prefix
+        with_device = np.flatnonzero(columns.device_id.lengths >= 0)
+        prefix = self._settings.prefix.encode()
+        accounts, counterparties = columns.account_id, columns.counterparty_id
+        commands = [
+            command([b"SMISMEMBER", prefix + b"watchlist"], [accounts, counterparties]),
+            command([b"HMGET", prefix + b"merchant_risk"], [counterparties]),
+        ]
+        if len(with_device):
+            commands.append(command([b"HMGET", prefix + b"device_risk"], [columns.device_id.take(with_device)]))
         try:
-            with self._client.pipeline(transaction=False) as pipeline:
-                pipeline.execute_command("SMISMEMBER", f"{prefix}watchlist", *accounts, *counterparties)
-                pipeline.hmget(f"{prefix}merchant_risk", counterparties)
-                if devices:
-                    pipeline.hmget(f"{prefix}device_risk", devices)
-                answers: list[Any] = pipeline.execute()
+            answers = self._ask(commands)
         except (redis.RedisError, OSError) as error:
             self._closed_until = self._monotonic() + self._settings.retry_after_seconds
             logger.warning("reference data unavailable error=%s", type(error).__name__)
-            self._client.connection_pool.disconnect()  # a late answer must not be read as the next one
             return None
         listed = np.array(answers[0], np.float32)
+        device_risk = np.full(len(columns), np.nan, np.float32)
+        if len(with_device):
+            device_risk[with_device] = _risks(answers[2])
         return ReferenceColumns(
-            account_on_watchlist=listed[account_at],
-            counterparty_on_watchlist=listed[len(accounts) + counterparty_at],
-            device_risk=_at(_risks(answers[2] if devices else ()), device_at),
-            merchant_risk=_at(_risks(answers[1]), counterparty_at),
+            account_on_watchlist=listed[: len(columns)],
+            counterparty_on_watchlist=listed[len(columns) :],
+            device_risk=device_risk,
+            merchant_risk=_risks(answers[1]),
         )
+
+    def _ask(self, commands: Sequence[bytes]) -> list[Any]:
+        """Send packed commands in one go, and read an answer to each."""
+        pool = self._client.connection_pool
+        connection = pool.get_connection("SMISMEMBER")
+        try:
+            connection.send_packed_command([b"".join(commands)])
+            return [connection.read_response() for _ in commands]
+        except BaseException:
+            connection.disconnect()  # a late answer must not be read as the next one
+            raise
+        finally:
+            pool.release(connection)
 
     def close(self) -> None:
         """Give the connection back."""
         self._client.close()
-
-
-def _distinct(column: StringColumn) -> tuple[list[bytes], npt.NDArray[np.intp]]:
-    """Return the distinct non-null strings, and each row's position among them (-1 for null)."""
-    at = np.full(len(column), -1, np.intp)
-    rows = np.flatnonzero(column.lengths >= 0)
-    # By hash, as entities are told apart everywhere: a Python object per distinct string is the main cost left.
-    _, first, at[rows] = np.unique(hash_strings(column)[rows], return_index=True, return_inverse=True)
-    starts = column.offsets[rows[first]]
-    ends = starts + column.lengths[rows[first]]
-    data = column.buffer.data
-    return [bytes(data[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)], at
 
 
 def _risks(values: Sequence[bytes | None]) -> F32:
@@ -144,9 +147,3 @@ def _risk(value: bytes) -> float:
     except ValueError:
         return np.nan
     return risk if 0.0 <= risk <= 1.0 else np.nan
-
-
-def _at(values: F32, positions: npt.NDArray[np.intp]) -> F32:
-    known = np.append(values, np.float32(np.nan))  # position -1 reads the last: unknown
-    taken: F32 = known[positions]
-    return taken

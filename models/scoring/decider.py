@@ -242,11 +242,13 @@ class Decider:
         asked = (
             outcome_of_score(score[alerts], self.model.thresholds) if self.model else np.zeros(len(alerts), np.uint8)
         )
+        of_model = [] if contributions is None else self._reasons.of_features(inputs[alerts], contributions)
+        is_raised = self._is_raised(scores, alerts)
         for i, row in enumerate(alerts.tolist()):
             from_model: list[Reason] = []
-            if contributions is not None:
-                from_model = self._reasons.of_features(inputs[row], contributions[i])
-                if self.model and self._is_raised(scores, row):
+            if of_model:
+                from_model = of_model[i]
+                if is_raised[i]:
                     from_model = [reason_of_learner(scores.learner[row], scores.model[row], score[row]), *from_model]
             deciding: list[Rule] = []
             other: list[Rule] = []
@@ -257,12 +259,14 @@ class Decider:
             reasons[row] = tuple(principal_reasons(from_model, deciding, other, score_asks))
         return reasons
 
-    def _is_raised(self, scores: Scores, row: int) -> bool:
-        """Whether the model alone would have asked for less."""
-        assert self.model is not None
-        both = np.array([scores.model[row], scores.decided[row]], np.float32)
-        own, decided = outcome_of_score(both, self.model.thresholds).tolist()
-        return bool(decided > own)
+    def _is_raised(self, scores: Scores, rows: _Rows) -> list[bool]:
+        """Whether the model alone would have asked for less, at each of some rows."""
+        if self.model is None:
+            return [False] * len(rows)
+        own = outcome_of_score(scores.model[rows], self.model.thresholds)
+        decided = outcome_of_score(scores.decided[rows], self.model.thresholds)
+        raised: list[bool] = (decided > own).tolist()
+        return raised
 
     def _reached(self, typology: TypologyScores, row: int) -> tuple[str, ...]:
         reached = np.flatnonzero(typology.outcomes[row] != APPROVE).tolist()

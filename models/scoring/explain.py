@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Any
-
-from fastavro import schemaless_writer
 
 from models.scoring.reasons import Reason
 from models.scoring.rules import Rule
-from schemas.versions import current
+from schemas.records import encode_explanation as write_explanation
 
 
 def alert_id_of(transaction_id: str, mode: str = "live") -> str:
@@ -55,18 +51,10 @@ def encode_explanation(
     reasons: Sequence[Reason], hits: Sequence[Rule], warming: Sequence[str], degraded: Sequence[str]
 ) -> bytes:
     """Encode the record `Explanation` of `decision.avsc` in Avro binary, without framing."""
-    out = io.BytesIO()
     record = {
         "reasons": reason_records(reasons),
         "rule_hits": rule_hit_records(hits),
         "warming": list(warming),
         "degraded": list(degraded),
     }
-    schemaless_writer(out, explanation_schema(), record)
-    return out.getvalue()
-
-
-@cache
-def explanation_schema() -> Any:
-    """Return the parsed schema of the decision's field `explanation`."""
-    return next(field["type"] for field in current("decision").parsed["fields"] if field["name"] == "explanation")
+    return write_explanation(record)

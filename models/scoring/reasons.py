@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from models.features.catalogue import FEATURES, Feature
 from models.scoring.rules import Rule
@@ -104,25 +105,62 @@ class ReasonBuilder:
         codes = [reason_code(name) for name in self._names]
         self._codes = sorted(set(codes))
         self._family = np.array([self._codes.index(code) for code in codes], np.intp)
+        # Compiled or loaded here, and not at the first alert.
+        _strongest(np.zeros((1, len(self._names)), np.float32), self._family, len(self._codes))
 
-    def of_features(self, values: F32, contributions: F32) -> list[Reason]:
-        """Return one row's reasons from the model, strongest first, at most four.
+    def of_features(self, values: F32, contributions: F32) -> list[list[Reason]]:
+        """Return each row's reasons from the model, strongest first, at most four.
 
+        Parameters
+        ----------
+        values, contributions
+            (m, F) features, and what each adds to the score's log-odds.
+
+        Notes
+        -----
         The features of one family share a reason: it stands on the family's strongest feature, and its contribution
         is the sum over the family. Families that lower the score are no reasons.
         """
-        total = np.zeros(len(self._codes))
-        np.add.at(total, self._family, contributions)
-        reasons = []
-        for family in np.argsort(-total, kind="stable")[:MAX_REASONS]:
-            if total[family] <= 0.0:
+        strongest, total = _strongest(contributions, self._family, len(self._codes))
+        found = []
+        for row, (features, sums) in enumerate(zip(strongest.tolist(), total.tolist(), strict=True)):
+            reasons = []
+            for feature, contribution in zip(features, sums, strict=True):
+                if feature < 0:
+                    break
+                name, value, usual = self._names[feature], float(values[row, feature]), float(self._usual[feature])
+                text = feature_text(name, value, usual)
+                reasons.append(Reason(self._codes[self._family[feature]], text, name, value, usual, contribution))
+            found.append(reasons)
+        return found
+
+
+@njit(cache=True, nogil=True)
+def _strongest(contributions, family, families):  # type: ignore[no-untyped-def]
+    """Return of each row's strongest families the feature that contributes most, or -1, and the sum.  # (m, 4) each."""
+    rows, columns = contributions.shape
+    feature = np.full((rows, MAX_REASONS), -1, np.int64)
+    sums = np.zeros((rows, MAX_REASONS))
+    total = np.empty(families)
+    for row in range(rows):
+        total[:] = 0.0
+        for column in range(columns):
+            total[family[column]] += contributions[row, column]
+        for place in range(MAX_REASONS):
+            best = 0
+            for i in range(1, families):
+                if total[i] > total[best]:
+                    best = i
+            if not total[best] > 0.0:
                 break
-            members = np.flatnonzero(self._family == family)
-            strongest = int(members[np.argmax(contributions[members])])
-            name, value, usual = self._names[strongest], float(values[strongest]), float(self._usual[strongest])
-            text = feature_text(name, value, usual)
-            reasons.append(Reason(self._codes[family], text, name, value, usual, float(total[family])))
-        return reasons
+            sums[row, place] = total[best]
+            total[best] = -np.inf
+            for column in range(columns):
+                if family[column] == best:
+                    known = feature[row, place]
+                    if known < 0 or contributions[row, column] > contributions[row, known]:
+                        feature[row, place] = column
+    return feature, sums
 
 
 def rule_reason(rule: Rule) -> Reason:

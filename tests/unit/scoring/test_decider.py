@@ -12,7 +12,7 @@ from fastavro import schemaless_reader, schemaless_writer
 from models.features.catalogue import FEATURE_NAMES
 from models.scoring.decider import Decided, Decider, default_rule_set, rule_columns
 from models.scoring.errors import ModelError
-from models.scoring.explain import alert_id_of, explanation_schema
+from models.scoring.explain import alert_id_of
 from models.scoring.model import ScoringModel
 from models.scoring.rules import Rule, RuleSet
 from models.scoring.typologies import APPROVE, DECLINE, REVIEW
@@ -51,7 +51,9 @@ def transactions(rows: int, **overrides: Any) -> TransactionColumns:
 
 def explained(decided: Decided, row: int) -> dict[str, Any]:
     value = decided.explanation.get(row, decided.default_explanation)
-    return schemaless_reader(io.BytesIO(value), explanation_schema())  # type: ignore[return-value]
+    fields = current("decision").parsed["fields"]
+    schema = next(field["type"] for field in fields if field["name"] == "explanation")
+    return schemaless_reader(io.BytesIO(value), schema)  # type: ignore[return-value]
 
 
 SUSPICIOUS = {"amount_zscore_30d": 6.0, "account_out_count_1h": 6.0, "pair_is_new": 1.0}

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.features.catalogue import FEATURES
 from models.scoring.reasons import (
@@ -36,7 +38,7 @@ def a_reason(code: str) -> Reason:
     return Reason(code, "text", "amount", 1.0, 1.0, 1.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def builder() -> ReasonBuilder:
     return ReasonBuilder(NAMES, np.array([40, 1, 2, 0, 1, 13, np.nan], np.float32))
 
@@ -75,7 +77,7 @@ def test_texts_read_as_an_analyst_would_say_them(feature: str, value: float, usu
 
 def test_reasons_come_strongest_first_and_name_their_familys_strongest_feature(builder: ReasonBuilder) -> None:
     values = np.array([900, 7, 9, 1, 1, 3, 1], np.float32)
-    reasons = builder.of_features(values, np.array([1.2, 0.9, 0.5, 1.3, -2.0, 0.1, 0.0], np.float32))
+    (reasons,) = builder.of_features(values[None], np.array([[1.2, 0.9, 0.5, 1.3, -2.0, 0.1, 0.0]], np.float32))
     assert [(r.code, r.feature) for r in reasons] == [
         ("ACCOUNT_VELOCITY", "account_out_count_1h"),
         ("COUNTERPARTY_NEW", "pair_is_new"),
@@ -87,8 +89,28 @@ def test_reasons_come_strongest_first_and_name_their_familys_strongest_feature(b
 
 
 def test_what_lowers_the_score_is_no_reason(builder: ReasonBuilder) -> None:
-    contributions = np.array([-1, 0, 0, 0.5, -1, 0, 0], np.float32)
-    assert [r.code for r in builder.of_features(np.zeros(7, np.float32), contributions)] == ["COUNTERPARTY_NEW"]
+    contributions = np.array([[-1, 0, 0, 0.5, -1, 0, 0]], np.float32)
+    (reasons,) = builder.of_features(np.zeros((1, 7), np.float32), contributions)
+    assert [r.code for r in reasons] == ["COUNTERPARTY_NEW"]
+
+
+@given(rows=st.lists(st.lists(st.sampled_from([-1.5, -0.25, 0.0, 0.25, 0.5, 1.5]), min_size=7, max_size=7), max_size=5))
+def test_reasons_are_those_of_a_row_by_row_search(builder: ReasonBuilder, rows: list[list[float]]) -> None:
+    names = builder._names
+    expected = []
+    for row in rows:
+        sums: dict[str, float] = {}
+        for name, contribution in zip(names, row, strict=True):
+            sums[reason_code(name)] = sums.get(reason_code(name), 0.0) + contribution
+        ordered = sorted((code for code in sums if sums[code] > 0), key=lambda code: (-sums[code], code))[:4]
+        strongest = {
+            code: max((i for i in range(7) if reason_code(names[i]) == code), key=lambda i: (row[i], -i))
+            for code in ordered
+        }
+        expected.append([(code, names[strongest[code]], sums[code]) for code in ordered])
+    values = np.zeros((len(rows), 7), np.float32)
+    found = builder.of_features(values, np.array(rows, np.float32).reshape(len(rows), 7))
+    assert [[(r.code, r.feature, r.contribution) for r in reasons] for reasons in found] == expected
 
 
 def test_what_decided_comes_first() -> None:
