@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.features.durable_store import DurableEntityStore
+from models.features.parted_store import PartedEntityStore
 from models.replay.core import ReplayCore
 from models.replay.deciders import Deciders
 from models.replay.log_order import LogOrder
@@ -120,7 +120,7 @@ def run_live(
     run = LiveRun()
     reference = FlakyReference(rng)
     stages = [HomeStage(settings, MemoryState()) for _ in range(settings.shards)]
-    stores = [DurableEntityStore(settings.store, MemoryState()) for _ in range(settings.shards)]
+    stores = [PartedEntityStore(settings.store, MemoryState()) for _ in range(settings.shards)]
     pending = [PendingBatches(MemoryState()) for _ in range(settings.shards)]
     channels: dict[tuple[int, int], deque[tuple[int, np.ndarray]]] = {}  # type: ignore[type-arg]
     for home, shard in itertools.product(range(settings.shards), range(settings.shards)):

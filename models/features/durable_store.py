@@ -55,6 +55,11 @@ class DurableEntityStore:
         Pages are written when the log is longer than both: so many bytes, and such a share of the store's memory.
     pages_per_block
         How many are written with one block of touches, at least.
+
+    Attributes
+    ----------
+    may_flush
+        Whether a flush may begin.
     """
 
     def __init__(
@@ -76,23 +81,40 @@ class DurableEntityStore:
         self._log_bytes = 0
         self._stale: list[int] = []  # pages that no manifest names any more
         self._flush: _Flush | None = None
+        self.may_flush = True
         self.store = self._restore(spec)
 
-    def apply(self, touches: npt.NDArray[np.void]) -> Partials:
-        """Let the touches read and then update their entities, durably."""
+    @property
+    def is_flushing(self) -> bool:
+        """Whether pages are being written."""
+        return self._flush is not None
+
+    def apply(self, touches: npt.NDArray[np.void], stream_bytes: int | None = None) -> Partials:
+        """Let the touches read and then update their entities, durably.
+
+        Parameters
+        ----------
+        touches
+            As `EntityStore.apply` takes them.
+        stream_bytes
+            Pages are written at the pace of so many bytes logged; those of `touches` by default.
+        """
         entry = touches.tobytes()
         if entry:
             self._state.put(_LOG + self._log_end, _LENGTH.pack(len(entry)) + _CODEC.compress(entry, asbytes=True))
             self._log_end += 1
             self._log_bytes += len(entry)
         partials = self.store.apply(touches)
-        self._continue_flush(max(self._pages_per_block, FLUSH_SPEED * len(entry) // PAGE_BYTES))
+        pace = len(entry) if stream_bytes is None else stream_bytes
+        self._continue_flush(max(self._pages_per_block, FLUSH_SPEED * pace // PAGE_BYTES))
         return partials
 
     def _continue_flush(self, pages: int) -> None:
         if self._flush is None:
             self._remove_what_is_old()
-            if self._log_bytes < max(self._flush_log_bytes, self._flush_log_share * self.store.counters["bytes"]):
+            if not self.may_flush or self._log_bytes < max(
+                self._flush_log_bytes, self._flush_log_share * self.store.counters["bytes"]
+            ):
                 return
             self._flush = _Flush(self.store.dirty_pages(), self.store.meta(), self._log_end)
             self._log_bytes = 0

@@ -45,7 +45,7 @@ PAGE_BYTES = 8 << memory.PAGE_SHIFT
 _PAGE_WORDS = 1 << memory.PAGE_SHIFT
 _PAGES_AHEAD = 64  # 4 MiB: some tenths of a second of a fast stream
 _GROWS_SOON = 0.4  # of a table's slots taken: it grows at 0.6
-_RESERVED_WORDS = 1 << 31  # 16 GiB of addresses, of which only what is written takes memory
+_RESERVED_WORDS = 1 << 29  # 4 GiB of addresses, of which only what is written takes memory
 _LEAST_WORDS = 1 << 16
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0  # mmap.MAP_NORESERVE, which Python 3.11 does not name
 _ENTITY_SLOTS = 1024
@@ -216,6 +216,11 @@ class EntityStore:
     def history_start_ms(self) -> int:
         """Event time of the first transaction that the store saw; 2^63 - 1 before it."""
         return int(self._heap[memory.HISTORY_START])
+
+    @property
+    def sequence(self) -> int:
+        """Number of touches so far, labels included."""
+        return int(self._heap[memory.SEQUENCE])
 
     @property
     def counters(self) -> dict[str, int]:

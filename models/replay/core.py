@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.features.durable_store import DurableEntityStore
+from models.features.parted_store import PartedEntityStore
 from models.replay.decide_recorded import decide_recorded
 from models.replay.deciders import Deciders
 from models.replay.intake import ReplayIntake
@@ -49,7 +49,7 @@ class ReplayCore:
         self._account = account
         shards = range(settings.shards)
         self._intakes = [ReplayIntake(HomeStage(settings, MemoryState(), registry), settings.shards) for _ in shards]
-        self._merges = [TouchMerge(DurableEntityStore(settings.store, MemoryState()), MemoryState()) for _ in shards]
+        self._merges = [TouchMerge(PartedEntityStore(settings.store, MemoryState()), MemoryState()) for _ in shards]
         self._pending = [PendingBatches(MemoryState()) for _ in shards]
 
     def add(self, parts: Sequence[OrderedBatch]) -> ScoredRecords:

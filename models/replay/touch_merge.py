@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.features.durable_store import DurableEntityStore
+from models.features.parted_store import PartedEntityStore
 from models.features.partials import Partials
 from models.features.touches import TOUCH
 from models.state_map import StateMap
@@ -87,7 +87,7 @@ class TouchMerge:
         Where blocks wait; what it holds is restored.
     """
 
-    def __init__(self, store: DurableEntityStore, state: StateMap) -> None:
+    def __init__(self, store: PartedEntityStore, state: StateMap) -> None:
         self._store = store
         self._state = state
         stored = state.get(_NEXT)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.features.durable_store import DurableEntityStore
+from models.features.parted_store import PartedEntityStore
 from models.scoring.core_settings import CoreSettings
 from models.scoring.decide_batch import LIVE, Run, Scored, decide_batch
 from models.scoring.decider import Decider
@@ -107,7 +107,7 @@ class ScoringCore:
         self._run = run
         self._shadow = shadow
         self._home = {shard: HomeStage(settings, blobs, registry) for shard, blobs in self.state.home.items()}
-        self._entities = [DurableEntityStore(settings.store, blobs) for blobs in self.state.entities]
+        self._entities = [PartedEntityStore(settings.store, blobs) for blobs in self.state.entities]
         self._pending = {shard: PendingBatches(blobs) for shard, blobs in self.state.pending.items()}
 
     def transactions(self, records: RawRecords, ingest_time_ms: int = 0, decision_time_ms: int = 0) -> ScoredRecords:

@@ -26,6 +26,7 @@ from jobs.settings import DEFAULT_MODEL
 from models.features import assemble as features_assemble
 from models.features.durable_store import DurableEntityStore
 from models.features.entity_store import EntityStore
+from models.features.parted_store import PartedEntityStore
 from models.features.partials import Partials
 from models.scoring import decide_batch, home_stage, pipeline
 from models.scoring.core_settings import CoreSettings
@@ -53,6 +54,7 @@ STAGES: tuple[tuple[str, object, str], ...] = (
     ("touches, assemble: currency", features_assemble, "to_reference_minor"),
     ("pack batch", HomeBatch, "to_bytes"),
     ("unpack batch", HomeBatch, "from_bytes"),
+    ("parts", PartedEntityStore, "apply"),
     ("log touches", DurableEntityStore, "apply"),
     ("write pages", DurableEntityStore, "_continue_flush"),
     ("store apply", EntityStore, "apply"),

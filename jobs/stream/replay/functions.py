@@ -14,7 +14,7 @@ from jobs.stream import row_types
 from jobs.stream.flink_state import STRIPES, FlinkStateMap
 from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES, dead_letters
 from jobs.stream.replay.batch_source import BatchSource, Position
-from models.features.durable_store import DurableEntityStore
+from models.features.parted_store import PartedEntityStore
 from models.features.store_spec import StoreSpec
 from models.replay.decide_recorded import decide_recorded
 from models.replay.deciders import Deciders
@@ -167,7 +167,7 @@ class ReplayEntityFunction(KeyedProcessFunction):
         """Take in a block; answer the home shards of the batches that it completes."""
         shard = value[0]
         if shard not in self._merges:
-            store = DurableEntityStore(self._spec, self._entities)
+            store = PartedEntityStore(self._spec, self._entities)
             self._merges[shard] = TouchMerge(store, self._waiting)
         for answer in self._merges[shard].add(value[1]):
             row = Row(answer.home_shard, shard, answer.sequence, answer.partials.to_bytes())

@@ -1,0 +1,162 @@
+"""An entity store in parts, whose pages are copied and written part by part: no block waits for a copy of it all.
+
+Each entity belongs to one part, by its key. To the outside the parts are one store: touches keep their order and their
+numbers, and results are those of a store in one piece.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from models.features.durable_store import FLUSH_LOG_BYTES, FLUSH_LOG_SHARE, PAGES_PER_BLOCK, DurableEntityStore
+from models.features.entity_store import SnapshotError
+from models.features.kernels.memory import UNSEEN
+from models.features.partials import Partials
+from models.features.store_spec import StoreSpec
+from models.features.touches import LABEL
+from models.state_map import StateMap
+from schemas.columns import F64, I64
+
+PARTS = 4
+"""A store of 600 MiB is copied in four pieces of some 40 ms each; every part costs each block about 0.1 ms."""
+_PART_SHIFT = 52  # keys of a part's state lie below
+_META = 15 << _PART_SHIFT  # key
+_META_FORMAT = struct.Struct("<qqq")  # version, parts, event time of the first transaction
+VERSION = 1
+"""Of the division into parts. State of another version, or of a store in one piece, is refused."""
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # of keys that a caller numbered: the golden ratio in 64 bits
+
+
+class PartedEntityStore:
+    """`DurableEntityStore`, several of them side by side on one StateMap.
+
+    Parameters
+    ----------
+    spec
+        Of the store; must stay the same over the state's life.
+    state
+        Where logs and pages are kept; what it holds is restored.
+    flush_log_bytes, pages_per_block, flush_log_share
+        As of a store in one piece, for all parts together.
+    parts
+        1 to 8; must stay the same over the state's life.
+
+    Raises
+    ------
+    SnapshotError
+        If the state was written by another version, or with another number of parts.
+    """
+
+    def __init__(
+        self,
+        spec: StoreSpec,
+        state: StateMap,
+        flush_log_bytes: int = FLUSH_LOG_BYTES,
+        pages_per_block: int = PAGES_PER_BLOCK,
+        flush_log_share: float = FLUSH_LOG_SHARE,
+        parts: int = PARTS,
+    ) -> None:
+        if not 1 <= parts <= 8:
+            raise ValueError(f"parts is {parts}; give 1 to 8")
+        self._spec = spec
+        self._state = state
+        self._history_start_ms = UNSEEN
+        stored = state.get(_META)
+        if stored is not None:
+            version, known_parts, self._history_start_ms = _META_FORMAT.unpack(stored)
+            if (version, known_parts) != (VERSION, parts):
+                raise SnapshotError(
+                    f"the state is of version {version} with {known_parts} parts, expected {VERSION} with {parts}: "
+                    "replay the stream"
+                )
+        elif next(state.keys(), None) is not None:
+            raise SnapshotError("the state was written by a store in one piece: replay the stream")
+        self._has_meta = stored is not None
+        self._parts = [
+            DurableEntityStore(
+                spec, _PartOfState(state, number), flush_log_bytes // parts, pages_per_block, flush_log_share
+            )
+            for number in range(parts)
+        ]
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Numbers for metrics, of all parts: see `EntityStore.counters`."""
+        total: dict[str, int] = {}
+        for part in self._parts:
+            for name, value in part.store.counters.items():
+                total[name] = total.get(name, 0) + value
+        return total
+
+    def apply(self, touches: npt.NDArray[np.void]) -> Partials:
+        """Let the touches read and then update their entities, durably; see `EntityStore.apply`."""
+        first = sum(part.store.sequence for part in self._parts)
+        roles = touches["role"]
+        self._note_history(touches)
+        part_of = (touches["entity"] * _SPREAD >> np.uint64(61)) % np.uint64(len(self._parts))
+        rows_of_role = [np.flatnonzero(roles == role) for role in range(LABEL)]
+        tables = [
+            np.empty((len(rows), len(self._spec.columns(role))), np.float64) for role, rows in enumerate(rows_of_role)
+        ]
+        places = [part_of[rows] for rows in rows_of_role]
+        flushing = [part for part in self._parts if part.is_flushing]
+        for number, part in enumerate(self._parts):
+            part.may_flush = not flushing or part is flushing[0]
+            found = part.apply(touches[part_of == number], touches.nbytes)
+            if part.is_flushing and not flushing:
+                flushing.append(part)  # one at a time: that is what the parts are for
+            for table, place, values in zip(
+                tables, places, (found.originator, found.beneficiary, found.device), strict=True
+            ):
+                _spread_rows(table, place, number, values)
+        events = touches["event"]
+        of_role = [(tables[role], events[rows], first + rows) for role, rows in enumerate(rows_of_role)]
+        return Partials(
+            *of_role[0], *of_role[1], *of_role[2], np.arange(first, first + len(touches)), self._history_start_ms
+        )
+
+    def _note_history(self, touches: npt.NDArray[np.void]) -> None:
+        if self._has_meta and self._history_start_ms != UNSEEN:
+            return
+        transactions = np.flatnonzero(touches["role"] != LABEL)
+        if len(transactions):
+            self._history_start_ms = int(touches["time_ms"][transactions[0]])
+        self._state.put(_META, _META_FORMAT.pack(VERSION, len(self._parts), self._history_start_ms))
+        self._has_meta = True
+
+
+class _PartOfState:
+    """A StateMap of some keys of another."""
+
+    def __init__(self, state: StateMap, number: int) -> None:
+        self._state = state
+        self._number = number
+        self._first = number << _PART_SHIFT
+
+    def get(self, key: int) -> bytes | None:
+        return self._state.get(self._first + key)
+
+    def put(self, key: int, value: bytes) -> None:
+        self._state.put(self._first + key, value)
+
+    def remove(self, key: int) -> None:
+        self._state.remove(self._first + key)
+
+    def keys(self) -> Iterator[int]:
+        return iter([key - self._first for key in self._state.keys() if key >> _PART_SHIFT == self._number])  # noqa: SIM118
+
+
+@njit(cache=True, nogil=True)
+def _spread_rows(table: F64, place: I64, number: int, values: F64) -> None:
+    """Put the rows of one part to their places."""
+    at = 0
+    for row in range(len(place)):
+        if place[row] == number:
+            for column in range(table.shape[1]):
+                table[row, column] = values[at, column]
+            at += 1
