@@ -32,6 +32,7 @@ FLUSH_SPEED = 6
 block waits for the whole store, and a flush is over before the next is due.
 """
 REMOVALS_PER_BLOCK = 8
+"""At least; twice as many as there are pages written at that pace. What is not removed is saved by every checkpoint."""
 
 _MANIFEST = 0
 _LOG, _PAGE = 1 << 48, 2 << 48
@@ -111,7 +112,7 @@ class DurableEntityStore:
 
     def _continue_flush(self, pages: int) -> None:
         if self._flush is None:
-            self._remove_what_is_old()
+            self._remove_what_is_old(max(REMOVALS_PER_BLOCK, 2 * pages))
             if not self.may_flush or self._log_bytes < max(
                 self._flush_log_bytes, self._flush_log_share * self.store.counters["bytes"]
             ):
@@ -136,11 +137,11 @@ class DurableEntityStore:
             self._log_start = flush.log_end
             self._flush = None
 
-    def _remove_what_is_old(self) -> None:
-        for key in self._stale[:REMOVALS_PER_BLOCK]:
+    def _remove_what_is_old(self, count: int) -> None:
+        for key in self._stale[:count]:
             self._state.remove(key)
-        del self._stale[:REMOVALS_PER_BLOCK]
-        until = min(self._log_start, self._oldest_entry + REMOVALS_PER_BLOCK)
+        del self._stale[:count]
+        until = min(self._log_start, self._oldest_entry + count)
         for entry in range(self._oldest_entry, until):
             self._state.remove(_LOG + entry)
         self._oldest_entry = until
