@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.features.durable_store import DurableEntityStore
 from models.features.entity_store import EntityStore, SnapshotError
-from models.features.parted_store import PartedEntityStore
+from models.features.parted_store import PARTS, PartedEntityStore
 from models.state_map import MemoryState
 from tests.unit.features.streams import a_label_touch, a_spec, events_to_touches
 
@@ -65,7 +65,7 @@ def test_entities_are_spread_and_one_part_at_a_time_is_flushed() -> None:
         parted.apply(events_to_touches([(number, int(a), int(b), None, 5) for a, b in rng.integers(1, 400, (9, 2))]))
         assert sum(part.is_flushing for part in parted._parts) <= 1
         written |= {number for number, part in enumerate(parted._parts) if part.is_flushing}
-    assert written == set(range(4)), "every part has its turn"
+    assert written == set(range(PARTS)), "every part has its turn"
     entities = [part.store.counters["entities"] for part in parted._parts]
     assert min(entities) > 0.1 * sum(entities)
     assert parted.counters["entities"] == sum(entities)
