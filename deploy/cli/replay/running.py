@@ -190,7 +190,8 @@ def _watch(rest: FlinkRest, run: Run, show: Any) -> str:
             run.checkpoint = checkpoint
             run.save()
         if done is not None:
-            begun = begun or (time.monotonic(), done)
+            if begun is None or done < begun[1]:  # a job that was restarted goes back to its checkpoint
+                begun = (time.monotonic(), done)
             passed = time.monotonic() - begun[0]
             rate = f"{(done - begun[1]) / passed:,.0f} records/s" if passed > 1 else ""
             show(done, rate)
