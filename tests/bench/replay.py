@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import threading
 import time
 import zlib
 from pathlib import Path
@@ -26,8 +25,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, Producer
 from confluent_kafka.admin import AdminClient
 
 from deploy.cli.replay.planning import plan
-from deploy.cli.replay.running import Run, follow, records_read, run_file, submit
-from deploy.local.errors import SubmissionError
+from deploy.cli.replay.running import Run, follow, run_file, submit
 from deploy.local.stack import LocalStack, StackOptions
 from jobs.replay import output_settings
 from jobs.settings import Settings, kafka_properties
@@ -116,39 +114,6 @@ def live_state(settings: Settings) -> dict[str, Any]:
     return found
 
 
-class _Pace:
-    """How fast a replay goes once it reads the log: from a tenth of the records to nine tenths."""
-
-    def __init__(self, stack: LocalStack, run: Run) -> None:
-        self._rest, self._run = stack.rest, run
-        self._curve: list[tuple[float, int]] = []
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._poll)
-        self._thread.start()
-
-    def _poll(self) -> None:
-        while not self._is_over.wait(0.5):
-            try:
-                done = records_read(self._rest, self._run.job_id)
-            except SubmissionError:
-                continue
-            if done is not None:
-                self._curve.append((time.monotonic(), done))
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._is_over.set()
-        self._thread.join()
-
-    def records_per_second(self) -> int | None:
-        """Return the rate; None where it was over too fast to see."""
-        total = self._run.spec.rows
-        inner = [(at, done) for at, done in self._curve if 0.1 * total <= done <= 0.9 * total]
-        if len(inner) < 2 or inner[-1][0] == inner[0][0]:
-            return None
-        return round((inner[-1][1] - inner[0][1]) / (inner[-1][0] - inner[0][0]))
-
-
 class Replays:
     """Runs replays of everything that was sent, and times them."""
 
@@ -168,30 +133,20 @@ class Replays:
         submit(self._settings, run)
         if kill:
             self._kill(run)
-        pace = _Pace(self._stack, run)
-        try:
-            state = follow(self._settings, run)
-        finally:
-            pace.stop()
+        state = follow(self._settings, run)
         rest = self._stack.rest
         if state != "FINISHED":
             raise BenchError(f"replay {run_id} {state}: {rest.failure(run.job_id)[:2000]}")
         job = rest.job(run.job_id)
         begun = job["start-time"] if kill else job["timestamps"]["RUNNING"]  # which a restart sets anew
         seconds = (job["end-time"] - begun) / 1000
-        result = {
-            "order": order,
-            "parallelism": parallelism,
-            "seconds": round(seconds, 1),
-            "transactions_per_second": round(spec.rows_to_decide / seconds),
-            "records_per_second_once_reading": None if kill else pace.records_per_second(),
-            "killed": kill,
-        }
+        result = {"order": order, "parallelism": parallelism, "seconds": round(seconds, 1),
+                  "transactions_per_second": round(spec.rows_to_decide / seconds), "killed": kill}  # fmt: skip
         say(f"{run_id}: {result}")
         return result
 
     def _kill(self, run: Run) -> None:
-        from deploy.cli.replay.running import newest_checkpoint
+        from deploy.cli.replay.running import newest_checkpoint, records_read
 
         rest = self._stack.rest
         deadline = time.monotonic() + 120
@@ -261,12 +216,7 @@ def main() -> None:
             }
             result["live_unchanged"] = live_state(settings) == before and stack.rest.state(job_id) == "RUNNING"
             result["times_per_event_job"] = {
-                name: [
-                    round(run[rate] / PEER_RATE, 1)
-                    for rate in ("transactions_per_second", "records_per_second_once_reading")
-                    if run[rate] is not None
-                ]
-                for name, run in result["runs"].items()
+                name: round(run["transactions_per_second"] / PEER_RATE, 1) for name, run in result["runs"].items()
             }
             say(json.dumps(result, indent=2))
             if options.rounds:
@@ -282,6 +232,8 @@ def beside(
     stack: LocalStack, settings: Settings, replays: Replays, rate: int, seconds: float, rounds: int
 ) -> dict[str, Any]:
     """Measure the live job in alternating steps without and with a replay beside it."""
+    import threading
+
     load = Load(settings.bootstrap_servers, int(rate * (seconds * 2 * rounds + 60)))
     load.step(rate, 30)
     found: dict[str, dict[str, list[Any]]] = {kind: {"alerts": [], "decisions": []} for kind in ("without", "with")}
