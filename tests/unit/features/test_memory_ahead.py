@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import mmap
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,12 +45,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def threads() -> int:
-    return sum(thread.name == "memory-ahead" for thread in threading.enumerate())
-
-
 def test_memory_comes_and_what_it_holds_stays() -> None:
-    before = threads()
     memory_map = mmap.mmap(-1, 8 * WORDS)
     words = np.frombuffer(memory_map, np.int64)
     words[5], words[WORDS // 2] = 7, 9
@@ -64,6 +58,9 @@ def test_memory_comes_and_what_it_holds_stays() -> None:
     except AssertionError:
         pytest.skip("this kernel cannot populate memory (before Linux 5.14)")
     assert (words[5], words[WORDS // 2], int(np.count_nonzero(words[: WORDS // 2 + 1]))) == (7, 9, 2)
+    thread = owner.ahead._thread
+    assert thread is not None
+    assert thread.is_alive()
     del owner
     gc.collect()
-    wait_until(lambda: threads() == before)
+    wait_until(lambda: not thread.is_alive())
