@@ -1,10 +1,11 @@
-"""The part of the settings that decides results."""
+"""What the settings say of results: the core's part of them, and the rules to start with."""
 
 from __future__ import annotations
 
 from jobs.settings import Settings
 from models.features.catalogue import STORE
 from models.scoring.core_settings import CoreSettings
+from models.scoring.rules import Rule, default_rules, rules_of
 
 
 def core_settings(settings: Settings) -> CoreSettings:
@@ -16,3 +17,8 @@ def core_settings(settings: Settings) -> CoreSettings:
         max_future_ms=settings.max_future_seconds * 1000,
         store=STORE,
     )
+
+
+def starting_rules(settings: Settings) -> tuple[Rule, ...]:
+    """Return the rules that the scoring job starts with: those of the settings' file, else the shipped ones."""
+    return rules_of(settings.rules_file.read_text("utf-8")) if settings.rules_file else default_rules()

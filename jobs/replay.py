@@ -36,7 +36,7 @@ from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
-from jobs.core_settings import core_settings
+from jobs.core_settings import core_settings, starting_rules
 from jobs.score_transactions import Scoring
 from jobs.settings import Settings, kafka_properties
 from jobs.stream import row_types, tables
@@ -50,7 +50,7 @@ from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
 from models.scoring.decide_batch import Run
 from models.scoring.decider import rule_columns
 from models.scoring.model import ScoringModel
-from models.scoring.rules import Rule, RuleSet, default_rules, rules_of
+from models.scoring.rules import Rule, RuleSet
 from schemas.registry import RegistrySchemas
 
 TICKET_CHARACTERS = 30_000
@@ -133,11 +133,6 @@ def open_deciders(settings: Settings, spec: ReplaySpec) -> RecordedDeciders:
         None if spec.rules is None else [Rule.from_record(record) for record in spec.rules],
         settings.learner_mode == "shadow",
     )
-
-
-def starting_rules(settings: Settings) -> tuple[Rule, ...]:
-    """Return the rules that the scoring job starts with."""
-    return rules_of(settings.rules_file.read_text("utf-8")) if settings.rules_file else default_rules()
 
 
 def tickets_for(spec: ReplaySpec) -> int:

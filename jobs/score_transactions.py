@@ -35,7 +35,7 @@ from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
-from jobs.core_settings import core_settings
+from jobs.core_settings import core_settings, starting_rules
 from jobs.settings import Settings
 from jobs.stream import row_types, tables
 from jobs.stream.alert_reader import LIVE_OUTCOME_HEADER
@@ -49,7 +49,7 @@ from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
 from jobs.stream.warm_up import warm_up
 from models.scoring.decider import Decider, rule_columns
 from models.scoring.model import ScoringModel
-from models.scoring.rules import Rule, RuleSet, default_rules, rules_of
+from models.scoring.rules import Rule, RuleSet
 
 JOB_NAME = "score-transactions"
 AT_ONCE = 0
@@ -155,7 +155,7 @@ def submit(settings: Settings) -> None:
         If a model or the rules cannot be used: better here than in a task that restarts for ever.
     """
     warm_up(settings.models_dir)  # also compiles once, into the cache, what every task would compile at the same time
-    rules = rules_of(settings.rules_file.read_text("utf-8")) if settings.rules_file else default_rules()
+    rules = starting_rules(settings)
     rule_set = RuleSet.compile(rules, rule_columns())
     if settings.shadow_models_dir is not None:
         Decider(ScoringModel.load(settings.shadow_models_dir), rule_set)

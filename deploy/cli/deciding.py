@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.cli.context import fail
+from jobs.core_settings import starting_rules
 from jobs.settings import Settings
 from models.scoring.decider import Decider, rule_columns
 from models.scoring.errors import ModelError, RuleError
 from models.scoring.model import ScoringModel
-from models.scoring.rules import Rule, RuleSet, default_rules, rules_of
+from models.scoring.rules import Rule, RuleSet, rules_of
 
 
 def load_model(settings: Settings, name: str | None) -> ScoringModel:
@@ -26,11 +27,10 @@ def load_model(settings: Settings, name: str | None) -> ScoringModel:
 
 def rules_at_start(settings: Settings, path: Path | None) -> tuple[Rule, ...]:
     """Return the rules of a file, or those that the scoring job starts with; ends the command with what is wrong."""
-    path = path or settings.rules_file
     try:
-        return default_rules() if path is None else rules_of(path.read_text("utf-8"))
+        return starting_rules(settings) if path is None else rules_of(path.read_text("utf-8"))
     except (RuleError, ValueError) as error:
-        fail(f"{path}: {error}")
+        fail(f"{path or settings.rules_file}: {error}")
 
 
 def load_decider(settings: Settings, model: str | None, rules: Path | None) -> Decider:

@@ -7,14 +7,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 from rich.box import SIMPLE
-from rich.progress import (
-    BarColumn,
-    ProgressColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from online_learning.evaluate.contestant import Clocked, Detecting, Learning
@@ -57,14 +49,6 @@ def contestants_of(
         )
         for name in chosen
     }
-
-
-def progress_columns() -> tuple[ProgressColumn, ...]:
-    """Return what a progress bar shows: how much is done, how fast, since when, and for how long still."""
-    return (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
 
 
 def measure_tables(rows: list[Row], clocked: Mapping[str, Clocked]) -> Iterator[Table]:

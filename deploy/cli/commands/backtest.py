@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy.cli.context import CommandContext, fail, pass_context, say
+from deploy.cli.row_file_options import row_file_options
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -60,14 +61,7 @@ if TYPE_CHECKING:
     help="Where the features of --file are kept.  [default: FILE.features]",
 )
 @click.option("--no-cache", is_flag=True, help="Keep no features.")
-@click.option("--map", "maps", metavar="COLUMN=FIELD", multiple=True, help="Of --file, as of 'weir produce'.")
-@click.option("--default", "defaults", metavar="FIELD=VALUE", multiple=True, help="Of --file, as of 'weir produce'.")
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["parquet", "csv", "jsonl", "avro"]),
-    help="Of --file.  [default: by suffix]",
-)
+@row_file_options("--file")
 @pass_context
 def command(
     context: CommandContext,
@@ -105,8 +99,8 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from deploy.cli.evaluation import progress_columns
     from deploy.cli.kafka import plain_errors
+    from deploy.cli.progress import progress_columns
     from models.replay.deciders import VersionError
 
     _check_options(file, decisions, labels, topic_labels, cache or no_cache or maps or defaults or kind)
@@ -163,25 +157,12 @@ def _change(settings: Settings, rule_file: Path, rules: Path | None, only: bool,
         fail(str(error))
 
 
-def _advance(progress: Progress, text: str, total: int | None) -> Callable[[int], None]:
-    task = progress.add_task(text, total=total, rate="")
-    begun = time.monotonic()
-    done = 0
-
-    def advance(rows: int) -> None:
-        nonlocal done
-        done += rows
-        rate = f"{done / max(1e-9, time.monotonic() - begun):,.0f} rows/s"
-        progress.update(task, completed=done, rate=rate)
-
-    return advance
-
-
 def _of_ledger(
     progress: Progress, settings: Settings, change: RuleChange, path: Path | None, days: int, model: str | None
 ) -> Evaluated:
     from deploy.cli.backtest.sources import KafkaLedger, evaluate_decisions, known_thresholds
     from deploy.cli.deciding import load_model
+    from deploy.cli.progress import count_rows
     from models.backtest.evaluation import Backtest
     from models.backtest.ledger import LedgerBlocks, unreadable
     from schemas.container import decisions_in
@@ -197,12 +178,12 @@ def _of_ledger(
     backtest = Backtest(change)
     if path is not None:
         found = evaluate_decisions(
-            decisions_in(path), blocks, backtest, days, _advance(progress, f"deciding on {path.name}", None)
+            decisions_in(path), blocks, backtest, days, count_rows(progress, f"deciding on {path.name}", None)
         )
     else:
         ledger = KafkaLedger(settings, days, blocks)
         with ledger.open() as reader:
-            advance = _advance(progress, "deciding on the ledger", reader.total)
+            advance = count_rows(progress, "deciding on the ledger", reader.total)
             found = evaluate_decisions(ledger.values(reader), blocks, backtest, days, advance)
     if found.unread:
         say(f"{found.unread:,} decisions of another schema version or feature set were left out")
@@ -260,6 +241,7 @@ def _decided(
     progress: Progress, kept: Any, file: Any, order: str, core: Any, model: Any, change: RuleChange, days: int
 ) -> Evaluated:
     from deploy.cli.backtest.feature_cache import evaluate_kept
+    from deploy.cli.progress import rate_of
     from deploy.cli.transaction_file import BLOCK_ROWS
 
     def bar(text: str) -> Callable[[int, float], None]:
@@ -267,8 +249,7 @@ def _decided(
         begun = time.monotonic()
 
         def advance(rows: int, share: float) -> None:
-            rate = f"{rows / max(1e-9, time.monotonic() - begun):,.0f} rows/s"
-            progress.update(task, completed=share, rate=rate)
+            progress.update(task, completed=share, rate=rate_of(rows, begun))
 
         return advance
 
@@ -284,30 +265,23 @@ def _decided(
 
 
 def _labels(settings: Settings, path: Path | None, topic_labels: bool) -> Labels | None:
-    from deploy.cli.kafka import client_properties
-    from deploy.cli.replay.judged import labels_in, labels_of
+    from deploy.cli.replay.judged import labels_in, labels_of_topic
     from deploy.cli.row_files import FileError
-    from jobs.stream.topic_reader import TopicReader
 
     if path is not None:
         try:
             return labels_in(path)
         except FileError as error:
             fail(str(error))
-    if not topic_labels:
-        return None
-    with TopicReader(client_properties(settings), [settings.topics.labels]) as reader:
-        return labels_of([message.value() for message in batch] for batch in reader.until_end())
+    return labels_of_topic(settings) if topic_labels else None
 
 
 def _show(
     rule_file: Path, evaluated: Evaluated, change: RuleChange, known: Labels | None, top: int, out: Path | None
 ) -> None:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
     from deploy.cli.backtest.results import labelled, verdicts_of, write
     from deploy.cli.backtest.tables import tables_of
+    from deploy.cli.replay.tables import print_tables
     from models.backtest.summary import days_of, rules_of
 
     is_labelled, is_fraud = labelled(evaluated, known) if known is not None else (None, None)
@@ -317,15 +291,7 @@ def _show(
     if known is not None and verdicts is None:
         say("none of the transactions has a label")
     tables = list(tables_of(evaluated, change, days, rules, verdicts, top))
-    console = Console()
-    for table in tables:
-        rich = RichTable(title=table.title, title_justify="left", box=None, header_style="bold")
-        for i, name in enumerate(table.columns):
-            rich.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
-        for row in table.rows:
-            rich.add_row(*row)
-        console.print(rich)
-        console.print()
+    print_tables(tables)
     if out is not None:
         write(out, f"Back-test of {rule_file.name}", evaluated, change, days, rules, tables)
         say(f"wrote {out}/report.html, days.parquet, rules.parquet and alerts.parquet")

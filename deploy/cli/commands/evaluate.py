@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from deploy.cli.context import CommandContext, fail, pass_context, say
+from deploy.cli.row_file_options import row_file_options
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -36,9 +37,7 @@ BATCH_MODEL = "batch model"
 @click.option("--by", default="week,pattern", show_default=True, help="Groups to measure besides: week, pattern.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for measures.parquet and plots.")
 @click.option("--throughput", is_flag=True, help="Of a table: labels/s of the linear learner and of River.")
-@click.option("--map", "maps", metavar="COLUMN=FIELD", multiple=True, help="As of 'weir produce'. Repeatable.")
-@click.option("--default", "defaults", metavar="FIELD=VALUE", multiple=True, help="As of 'weir produce'. Repeatable.")
-@click.option("--format", "kind", type=click.Choice(["parquet", "csv", "jsonl", "avro"]), help="[default: by suffix]")
+@row_file_options()
 @click.option("--block-rows", type=click.IntRange(1), help="Most rows scored at once.  [default: 1000; 100 of a table]")
 @click.option(
     "--block-seconds", type=click.IntRange(1), default=60, show_default=True, help="Most event time scored at once."
@@ -80,8 +79,9 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from deploy.cli.evaluation import measure_tables, progress_columns, throughput_table, unknown_learner
+    from deploy.cli.evaluation import measure_tables, throughput_table, unknown_learner
     from deploy.cli.mapping import MappingError
+    from deploy.cli.progress import progress_columns
     from deploy.cli.row_files import FileError
     from online_learning.evaluate.report import GROUPINGS, rows_of
 
@@ -177,10 +177,11 @@ def _contestants(names: tuple[str, ...], features: tuple[str, ...], seed: int) -
 def _evaluate_table(
     progress: Progress, table: NumericTable, names: tuple[str, ...], seed: int, block_rows: int
 ) -> tuple[Judged, dict[str, F64], Mapping[str, Clocked]]:
+    from deploy.cli.progress import count_rows
     from online_learning.evaluate.numeric_table import table_scores
 
     contestants = _contestants(names, table.names, seed)
-    advance = _advance(progress, len(table.X))
+    advance = count_rows(progress, "evaluating", len(table.X))
     return table.judged(), table_scores(table, contestants, block_rows, advance), contestants
 
 
@@ -193,6 +194,7 @@ def _evaluate_stream(
     block_rows: int,
     block_ms: int,
 ) -> tuple[Judged, dict[str, F64], Mapping[str, Clocked]]:
+    from deploy.cli.progress import count_rows
     from models.features.catalogue import FEATURES
     from models.scoring.errors import ModelError
     from models.scoring.model import ScoringModel
@@ -212,23 +214,9 @@ def _evaluate_stream(
     scores = prequential_scores(
         EngineFeatures(stream, stream.is_fraud, stream.label_time_ms), contestants,
         stream.event_time_ms, stream.label_time_ms, stream.is_fraud, block_rows, block_ms,
-        _advance(progress, len(stream)),
+        count_rows(progress, "evaluating", len(stream)),
     )  # fmt: skip
     return stream.judged(), {name: score[stream.has_truth] for name, score in scores.items()}, contestants
-
-
-def _advance(progress: Progress, total: int) -> Callable[[int], None]:
-    task = progress.add_task("evaluating", total=total, rate="")
-    begun = time.monotonic()
-    done = 0
-
-    def advance(rows: int) -> None:
-        nonlocal done
-        done += rows
-        rate = f"{done / max(1e-9, time.monotonic() - begun):,.0f} rows/s"
-        progress.update(task, completed=done, rate=rate)
-
-    return advance
 
 
 def _write(out: Path, rows: list[Row], judged: Judged, scores: Mapping[str, F64], by_weeks: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy.cli.context import CommandContext, pass_context, say
+from deploy.cli.row_file_options import row_file_options
 
 if TYPE_CHECKING:
     from deploy.cli.mapping import RowMapping
@@ -23,9 +24,7 @@ Prepared = tuple[int, bytes | None, bytes, int]
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--map", "maps", metavar="COLUMN=FIELD", multiple=True, help="Which column is which field. Repeatable.")
-@click.option("--default", "defaults", metavar="FIELD=VALUE", multiple=True, help="For rows without it. Repeatable.")
-@click.option("--format", "kind", type=click.Choice(["parquet", "csv", "jsonl", "avro"]), help="[default: by suffix]")
+@row_file_options()
 @click.option("--as-is", is_flag=True, help="Send bad rows too, as JSON: they become dead letters.")
 @click.option("--event-timestamps", is_flag=True, help="Kafka timestamps are the event times instead of now.")
 @click.option("--dry-run", is_flag=True, help="Read and check everything, send nothing.")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from deploy.cli.context import CommandContext, fail, pass_context, say
+from deploy.cli.row_file_options import row_file_options
 from deploy.cli.since import SINCE
 
 
@@ -63,14 +64,7 @@ class _Replay(click.Group):
     help="Decide on the transactions of this file instead (Parquet, CSV, JSON lines, Avro): no Kafka, no Flink.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Of --file: folder for the results.")
-@click.option("--map", "maps", metavar="COLUMN=FIELD", multiple=True, help="Of --file, as of 'weir produce'.")
-@click.option("--default", "defaults", metavar="FIELD=VALUE", multiple=True, help="Of --file, as of 'weir produce'.")
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["parquet", "csv", "jsonl", "avro"]),
-    help="Of --file.  [default: by suffix]",
-)
+@row_file_options("--file")
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, and start nothing.")
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @click.option("--ship-connector", is_flag=True, help="Send the Kafka connector along, for a cluster that lacks it.")

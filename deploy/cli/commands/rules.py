@@ -129,12 +129,9 @@ def _state_of(rule: Rule) -> str:
 
 def initial_rules(settings: Settings) -> dict[str, Rule]:
     """Return the rules that the job starts with, by id."""
-    from models.scoring.rules import Rule, default_rules
+    from jobs.core_settings import starting_rules
 
-    if settings.rules_file is None:
-        return {rule.rule_id: rule for rule in default_rules()}
-    records = json.loads(settings.rules_file.read_text("utf-8"))
-    return {rule.rule_id: rule for rule in map(Rule.from_record, records)}
+    return {rule.rule_id: rule for rule in starting_rules(settings)}
 
 
 def read_changes(settings: Settings) -> dict[str, Rule | None]:

@@ -47,12 +47,9 @@ def command(
       weir replay diff live tighter --out difference
       weir replay diff before after --labels labels.parquet
     """
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
     from deploy.cli.kafka import plain_errors
     from deploy.cli.replay.judged import judge
-    from deploy.cli.replay.tables import tables_of
+    from deploy.cli.replay.tables import print_tables, tables_of
     from models.replay.compare import compare
 
     settings = context.settings()
@@ -67,15 +64,7 @@ def command(
     verdicts = None if known is None or not len(known) else (judge(difference.a, known), judge(difference.b, known))
     names = (run_a, run_b)
     shown = list(tables_of(difference, names, verdicts, top))
-    console = Console()
-    for table in shown:
-        rich = RichTable(title=table.title, title_justify="left", box=None, header_style="bold")
-        for i, name in enumerate(table.columns):
-            rich.add_column(name, justify="left" if i == 0 else "right")
-        for row in table.rows:
-            rich.add_row(*row)
-        console.print(rich)
-        console.print()
+    print_tables(shown)
     if out is not None:
         _write(out, difference, names, shown)
     if exit_code and not difference.is_same:
@@ -129,15 +118,13 @@ def _values(settings: Any, name: str) -> Iterator[Sequence[bytes | None]]:
 
 
 def _labels(settings: Any, path: Path | None) -> Any:
-    from deploy.cli.kafka import client_properties
-    from deploy.cli.replay.judged import labels_in, labels_of
-    from jobs.stream.topic_reader import ReadError, TopicReader
+    from deploy.cli.replay.judged import labels_in, labels_of_topic
+    from jobs.stream.topic_reader import ReadError
 
     if path is not None:
         return labels_in(path)
     try:
-        with TopicReader(client_properties(settings), [settings.topics.labels]) as reader:
-            return labels_of([message.value() for message in batch] for batch in reader.until_end())
+        return labels_of_topic(settings)
     except ReadError as error:
         say(f"without labels: {error}")
         return None

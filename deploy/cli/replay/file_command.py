@@ -36,8 +36,8 @@ def run_on_file(
     from rich.progress import Progress
 
     from deploy.cli.deciding import load_decider
-    from deploy.cli.evaluation import progress_columns
     from deploy.cli.mapping import MappingError
+    from deploy.cli.progress import progress_columns, rate_of
     from deploy.cli.replay.file_run import FileAccount, RunFiles, Selection, overview, replay_file, run_id_of
     from deploy.cli.row_files import FileError
     from deploy.cli.transaction_file import file_of
@@ -69,8 +69,7 @@ def run_on_file(
             task = progress.add_task("reading" if order == "time" else "deciding", total=1.0, rate="")
 
             def advance(done: FileAccount, share: float) -> None:
-                rate = f"{done.rows / max(1e-9, time.monotonic() - begun):,.0f} rows/s"
-                progress.update(task, description="deciding", completed=share, rate=rate)
+                progress.update(task, description="deciding", completed=share, rate=rate_of(done.rows, begun))
 
             found = replay_file(
                 file, core_settings(settings), decider, Run("replay", name), selection, files, batch_rows, advance,

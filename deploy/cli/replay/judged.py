@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.settings import Settings
 from models.replay.compare import RunColumns
 from online_learning.evaluate.measures import Judged, measure
 from online_learning.labels.precedence import RANKS
@@ -49,6 +50,21 @@ def labels_of(values: Iterable[list[bytes | None]]) -> Labels:
             if key not in newest or order > newest[key][0]:
                 newest[key] = order, columns.pattern.text_at(row) or ""
     return _sorted({key: (order[2], pattern) for key, (order, pattern) in newest.items()})
+
+
+def labels_of_topic(settings: Settings) -> Labels:
+    """Return the labels of the topic `labels`; see `labels_of`.
+
+    Raises
+    ------
+    ReadError
+        If Kafka does not answer, or the topic does not exist.
+    """
+    from deploy.cli.kafka import client_properties
+    from jobs.stream.topic_reader import TopicReader
+
+    with TopicReader(client_properties(settings), [settings.topics.labels]) as reader:
+        return labels_of([message.value() for message in batch] for batch in reader.until_end())
 
 
 def labels_in(path: Path) -> Labels:

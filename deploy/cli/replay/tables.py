@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isnan
 
@@ -22,6 +22,22 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+def print_tables(tables: Iterable[Table]) -> None:
+    """Show tables in the terminal."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console()
+    for table in tables:
+        shown = RichTable(title=table.title, title_justify="left", box=None, header_style="bold")
+        for i, name in enumerate(table.columns):
+            shown.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown)
+        console.print()
 
 
 def tables_of(
