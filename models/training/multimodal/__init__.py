@@ -1,0 +1,1 @@
+"""Training of the multimodal network: does this document belong to this payment?"""

@@ -1,0 +1,81 @@
+"""Contrastive training of both encoders, with groups of payments that differ in one field alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.training.documents.payment import draw_payment
+from models.training.documents.words import BRANDS
+from models.training.multimodal.config import MultimodalConfig
+from models.training.multimodal.data import Pictures, alike, encode_all, simulated_lines
+from models.training.multimodal.network import MultimodalNetwork
+from models.training.vision.checkpoint import run_steps
+from models.training.vision.train_page import distort
+
+DROP_PICTURE, DROP_TEXT = 0.1, 0.1
+"""Shares of steps without picture, or without text: the model must give what it can when one is missing."""
+
+
+def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: MultimodalConfig, work: Path) -> None:
+    """Train in place; goes on from a checkpoint in `work`."""
+    torch.manual_seed(config.seed + 3)
+    # Which brand is it? A second task for the picture alone; the layer is thrown away after training.
+    name_brand = nn.Linear(config.network.width, len(BRANDS))
+    module = nn.ModuleDict({"network": network, "name_brand": name_brand})
+    optimizer = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.15
+    )
+    by_brand = [np.flatnonzero(pictures.brand == brand) for brand in range(len(BRANDS))]
+
+    def loss_of(step: int) -> torch.Tensor:
+        rng = np.random.default_rng([config.seed, 13, step])
+        payments, rows = _groups(config, by_brand, rng)
+        fields, lines = encode_all(payments, [simulated_lines(p, rng) for p in payments])
+        image = torch.from_numpy(distort(pictures.images[rows], rng)).contiguous(memory_format=torch.channels_last)
+        places = network.document.picture(image)
+        draw = rng.random()
+        line_ids = torch.from_numpy(lines).long()
+        seen = torch.zeros_like(places) if draw < DROP_PICTURE else places
+        if DROP_PICTURE <= draw < DROP_PICTURE + DROP_TEXT:
+            line_ids = torch.zeros_like(line_ids)
+        documents = network.document.embed(seen, line_ids)
+        embedded = network.payment(torch.from_numpy(fields).long())
+        scale = network.log_scale.exp().clamp(max=60.0)
+        # Payments that are equal in all fields (two of one brand in a group) are no negatives of each other.
+        target = _same(payments)
+        both = scale * documents @ embedded.T
+        contrast = 0.5 * (_soft_cross_entropy(both, target) + _soft_cross_entropy(both.T, target))
+        attended = network.document.see(network.document.slots.expand(len(places), -1, -1), places, torch.zeros_like(places[:, :, 0]))
+        brand = nn.functional.cross_entropy(name_brand(attended[:, 2]), torch.from_numpy(pictures.brand[rows]))
+        return contrast + 0.5 * brand
+
+    run_steps(work / "multimodal.pt", module, optimizer, schedule, config.steps, loss_of)
+
+
+def _groups(config: MultimodalConfig, by_brand, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+    payments, rows = [], []
+    brands_here = [b for b, pictures in enumerate(by_brand) if len(pictures)]
+    for _ in range(config.batch_size // config.group):
+        what = ("brand", "brand", "amount", "day")[int(rng.integers(4))]
+        if what == "brand":
+            brands = rng.choice(brands_here, config.group, replace=len(brands_here) < config.group)
+        else:
+            brands = np.full(config.group, rng.choice(brands_here))
+        payments += alike(draw_payment(rng), brands.tolist(), rng, what)
+        rows += [int(rng.choice(by_brand[int(b)])) for b in brands]
+    return payments, np.array(rows)
+
+
+def _same(payments) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    keys = [(p.amount_minor, p.currency, p.day, p.brand, p.goods) for p in payments]
+    same = torch.tensor([[float(a == b) for b in keys] for a in keys])
+    return same / same.sum(1, keepdim=True)
+
+
+def _soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return -(target * torch.log_softmax(logits, dim=1)).sum(1).mean()

@@ -1,0 +1,71 @@
+"""What `make models-evidence` builds for vision: how many documents, how long, which seeds. All of it fixed beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models.training.vision.network import NetworkConfig
+
+MODEL_NAME = "weir-vision"
+MODEL_VERSION = "1"
+LICENCE = "Apache-2.0"
+SHIPPED = Path(__file__).resolve().parents[2] / "shipped" / "weir-vision-1"
+WORK = Path(".weir/evidence")
+"""Drawn documents and checkpoints; may be deleted at any time."""
+
+SIDE = 512
+PLACE = 8
+"""Side of a place in pixels: one value of the map of edits."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisionConfig:
+    """Everything that the trained weights depend on, beside the versions of torch, Pillow and FreeType.
+
+    Attributes
+    ----------
+    documents
+        Documents for the forensic branch, 65% of them forged.
+    crop
+        Side of a training crop in pixels; the branch has no positions in it, so it runs on whole pages later.
+    random_layouts
+        Made-up layouts, each a class for the page embedding.
+    layout_samples
+        Documents drawn of each of them.
+    """
+
+    documents: int = 2_400
+    validation_documents: int = 800
+    test_documents: int = 1_600
+    forged_share: float = 0.65
+    crop: int = 224
+    batch_size: int = 24
+    steps: int = 1_400
+    learning_rate: float = 2.5e-3
+    weight_decay: float = 0.02
+    head_epochs: int = 60
+    random_layouts: int = 240
+    layout_samples: int = 12
+    page_batch_size: int = 64
+    page_steps: int = 1_100
+    page_learning_rate: float = 2e-3
+    few_shot_tries: int = 20
+    seed: int = 0
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+def quick_config() -> VisionConfig:
+    """Return a configuration that runs in a minute or two: for tests and for trying the command, not for use."""
+    return VisionConfig(
+        documents=48,
+        validation_documents=24,
+        test_documents=24,
+        steps=4,
+        head_epochs=2,
+        random_layouts=6,
+        layout_samples=4,
+        page_batch_size=16,
+        page_steps=4,
+        few_shot_tries=2,
+    )
