@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 Instance = Mapping[str, Any]
-"""One item of a request after the checks: field name to ImageContent, str or a JSON value; optional ones may be absent."""
+"""One item of a request after the checks: field name to ImageContent, str or JSON value; optional ones may be absent."""
 
 Prediction = Mapping[str, Any]
 """One answer: output name to a value of the declared shape (NumPy array or number), to a str, or to a JSON value."""
@@ -93,7 +93,7 @@ class ServedModel(ABC):
 
     - `load()`: once, before everything else; may take minutes; ends with a warm-up.
     - `preprocess(instance)`: from a pool of threads, many at once; one instance in, whatever `predict` needs out.
-      Decoding belongs here. It raises `InvalidInstance` for what it cannot use; any other exception counts as a fault
+      Decoding belongs here. It raises `InvalidInstanceError` for what it cannot use; any other exception counts as a fault
       of the model.
     - `predict(prepared)`: from one thread, one call at a time; 1 to `max_batch_size` results of `preprocess`, from any
       requests. As many predictions, in the same order. A prediction depends on its own instance, not on its neighbours.
@@ -125,7 +125,7 @@ class ServedModel(ABC):
 
     @abstractmethod
     def preprocess(self, instance: Instance) -> Any:
-        """Turn one instance into what `predict` takes; raise `InvalidInstance` if that can't be done."""
+        """Turn one instance into what `predict` takes; raise `InvalidInstanceError` if that can't be done."""
 
     @abstractmethod
     def predict(self, prepared: Sequence[Any]) -> Sequence[Prediction]:

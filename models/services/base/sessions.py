@@ -1,7 +1,7 @@
 """ONNX Runtime sessions as the services use them: on the processor, or on a GPU where ONNX Runtime has CUDA.
 
 On CUDA a model's FP16 graph is taken where one lies beside it (`model.fp16.onnx` beside `model.onnx`), and with
-`fixed_shapes=True` the session records a CUDA graph per run. That path has not been measured: no machine with a GPU was at hand.
+`fixed_shapes=True` the session replays a CUDA graph. That path is unmeasured: no machine with a GPU was at hand.
 
 References
 ----------
@@ -27,7 +27,7 @@ def has_cuda(settings: ServiceSettings) -> bool:
 def open_session(path: Path, settings: ServiceSettings, *, fixed_shapes: bool = False) -> onnxruntime.InferenceSession:
     """Open a graph.
 
-    `fixed_shapes` promises that every run has the same shapes and stays on the GPU (IOBinding), which CUDA graphs ask for.
+    `fixed_shapes` promises that every run has the same shapes and stays on the GPU (IOBinding): CUDA graphs need that.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.intra_op_threads

@@ -34,7 +34,7 @@ class ServiceSettings(BaseSettings):
     models_dir: Path = Field(SHIPPED, description="Folder that holds the folders of the models.")
     model_dir: Path | None = Field(
         None,
-        description="Folder of another model in place of the shipped one, in the form that the service's docs state.",
+        description="Folder of a model that takes the place of the shipped one; docs/services.md states its form.",
     )
 
     max_body_bytes: int = Field(32 << 20, ge=1 << 10, description="Largest body of a request.")
@@ -59,13 +59,11 @@ class ServiceSettings(BaseSettings):
     preprocess_threads: int = Field(2, ge=1, description="Threads that check, fetch and decode.")
 
     intra_op_threads: int = Field(0, ge=0, description="Threads of ONNX Runtime for one operator; 0: one a core.")
-    use_gpu: bool = Field(
-        True, description="Run on CUDA where ONNX Runtime has it (FP16 and CUDA graphs if the model has)."
-    )
+    use_gpu: bool = Field(True, description="Run on CUDA where ONNX Runtime has it.")
 
     evidence_roots: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Folders and http(s) URL prefixes that references may point into, separated by commas; none: none.",
+        description="Folders and http(s) URL prefixes that references may point into, separated by commas.",
     )
     evidence_private_addresses: bool = Field(
         False, description="Accept URL roots whose host has a private or loopback address."
