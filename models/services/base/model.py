@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 Instance = Mapping[str, Any]
-"""One item of a request after the checks: field name to ImageContent, str or JSON value; optional ones may be absent."""
+"""One item of a request after the checks: field name to ImageContent, str or JSON value; optional may be absent."""
 
 Prediction = Mapping[str, Any]
 """One answer: output name to a value of the declared shape (NumPy array or number), to a str, or to a JSON value."""
@@ -67,7 +67,7 @@ class ImageContent:
 
     content: bytes
     media_type: str
-    """image/png, image/jpeg, image/webp or image/tiff, found in the content, not taken from a name or a header."""
+    """image/png, image/jpeg or image/webp, found in the content, not taken from a name or a header."""
     width: int
     height: int
 
@@ -93,8 +93,8 @@ class ServedModel(ABC):
 
     - `load()`: once, before everything else; may take minutes; ends with a warm-up.
     - `preprocess(instance)`: from a pool of threads, many at once; one instance in, whatever `predict` needs out.
-      Decoding belongs here. It raises `InvalidInstanceError` for what it cannot use; any other exception counts as a fault
-      of the model.
+      Decoding belongs here. It raises `InvalidInstanceError` for what it cannot use; any other exception counts as a
+      fault of the model.
     - `predict(prepared)`: from one thread, one call at a time; 1 to `max_batch_size` results of `preprocess`, from any
       requests. As many predictions, in the same order. A prediction depends on its own instance, not on its neighbours.
     - `explain(prepared, parameters)`: from one thread of its own, one call at a time, at the same time as `predict`.
