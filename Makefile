@@ -14,7 +14,7 @@ TABLE := docs/operating.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jars test lint demo up down status bench accuracy accuracy-online \
-  bench-refresh bench-replay bench-backtest drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models docs clean tools-python tools-java
+  bench-refresh bench-replay bench-backtest drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models models-evidence docs clean tools-python tools-java
 
 help:  ## Show this list.
 	@echo "make TARGET, where TARGET is one of"
@@ -84,6 +84,10 @@ evaluate-handbook: setup .venv/made-train  ## Evaluate them on the Handbook's tr
 
 models: setup .venv/made-train  ## Train, export and check the shipped models anew.
 	$(RUN) -m models.training $(ARGS)
+
+models-evidence: setup .venv/made-train  ## Draw documents, train, export and check the evidence models anew (an hour or more).
+	$(RUN) -m models.training.vision $(ARGS)
+	$(RUN) -m models.training.multimodal $(ARGS)
 
 docs: setup  ## Write the generated parts of docs/ anew: the feature catalogue and the settings.
 	$(RUN) -m models.features docs/features.md

@@ -25,6 +25,7 @@ ONLY_IN = {
     "redis": ("jobs/stream/", "deploy/"),
     "torch": ("models/training/", "online_learning/learners/network.py"),
     "lightgbm": ("models/training/",),
+    "rapidocr_onnxruntime": ("models/services/reading/",),
     "xgboost": ("models/training/",),
 }
 

@@ -84,9 +84,9 @@ def draw_camera(page_size: tuple[int, int], rng: np.random.Generator, scale: flo
         light=(float(rng.uniform(0, 6.3)), 0.03 if scan else float(rng.uniform(0.02, 0.3)), float(rng.uniform(0.82, 1.02))),
         tint=(1.0, 1.0, 1.0) if scan else tuple(float(v) for v in rng.uniform(0.92, 1.06, 3)),  # type: ignore[arg-type]
         shadow=shadow,  # type: ignore[arg-type]
-        blur=float(rng.uniform(0.35, 0.95)),
-        noise=float(rng.uniform(2.0, 6.0)),
-        quality=int(rng.integers(70, 90)),
+        blur=float(rng.uniform(0.6, 1.1)),
+        noise=float(rng.uniform(4.0, 8.0)),
+        quality=int(rng.integers(82, 93)),
         seed=int(rng.integers(2**31)),
     )
 

@@ -66,7 +66,7 @@ def portrait(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
         draw.ellipse((ex - 0.14 * rx, cy - 0.18 * ry, ex + 0.14 * rx, cy - 0.04 * ry), fill=(25, 25, 30))
     draw.arc((cx - 0.4 * rx, cy + 0.2 * ry, cx + 0.4 * rx, cy + 0.62 * ry), 20, 160, fill=(120, 50, 50), width=2)
     image = image.filter(ImageFilter.GaussianBlur(0.8))
-    grain = rng.standard_normal((height, width, 1), dtype=np.float32) * rng.uniform(2, 7)
+    grain = rng.standard_normal((height, width, 1), dtype=np.float32) * rng.uniform(0, 1.5)
     pixels = np.clip(np.asarray(image, np.float32) + grain, 0, 255).astype(np.uint8)
     packed = io.BytesIO()
     Image.fromarray(pixels).save(packed, "JPEG", quality=int(rng.integers(60, 93)))

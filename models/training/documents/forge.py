@@ -1,8 +1,9 @@
 """Planted forgeries: a stored picture is edited in a few regions and saved again.
 
-Every forgery is an edit after the picture was taken, which is how a document that a customer uploads is usually changed:
-the edit has no sensor noise of this camera, or less, or other blur, and has not been through this camera's JPEG. A document that
-was altered on paper and photographed afterwards bears no such trace, and nothing here stands for it.
+Every forgery is an edit after the picture was taken, made as people make them in an image program: typed over, pasted in, enlarged to fit. It
+is sharper or cleaner, softer or noisier than the picture around it, and has not been through this camera's JPEG. Two forgers are
+not among them: one who imitates blur and noise (`care=1`, measured apart), and one who alters the paper and photographs it
+afterwards, which leaves no such trace at all.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def possible_kinds(original: Original) -> tuple[str, ...]:
     return FORGERY_KINDS
 
 
-def forge(kind: str, original: Original, other: Original, rng: np.random.Generator) -> Forgery | None:
+def forge(
+    kind: str, original: Original, other: Original, rng: np.random.Generator, care: float = 0.0
+) -> Forgery | None:
     """Edit a picture; None where the draw changed nothing visible.
 
     Parameters
@@ -73,23 +76,27 @@ def forge(kind: str, original: Original, other: Original, rng: np.random.Generat
         The genuine picture.
     other
         Another genuine picture, the source of a splice.
+    care
+        0: what is drawn anew stays as sharp and clean as a program draws it (at most 15% of the camera's noise), a copy is enlarged to
+        its place, a splice comes from a clean original or from a far noisier picture. 1: blur and noise are put back, copies are
+        moved as they are, splices come from a like camera; that forger is measured, not trained on.
     """
     if kind == "changed_digits":
-        return _changed_digits(original, rng)
+        return _changed_digits(original, rng, care)
     if kind == "mismatched_font":
-        return _mismatched_font(original, rng)
+        return _mismatched_font(original, rng, care)
     if kind == "reused_template":
-        return _reused_template(original, rng)
+        return _reused_template(original, rng, care)
     if kind == "replaced_photo":
-        return _replaced_photo(original, rng)
+        return _replaced_photo(original, rng, care)
     if kind == "splice":
-        return _splice(original, other, rng)
+        return _splice(original, other, rng, care)
     if kind == "copy_move":
-        return _copy_move(original, rng)
+        return _copy_move(original, rng, care)
     raise ValueError(f"no forgery {kind!r}: name one of {FORGERY_KINDS}")
 
 
-def _changed_digits(original: Original, rng: np.random.Generator) -> Forgery | None:
+def _changed_digits(original: Original, rng: np.random.Generator, care: float) -> Forgery | None:
     page = original.page
     names = [n for n in ("amount", "date", "number", "account", "expiry", "birth") if n in original.drawing.values]
     if not names:
@@ -109,10 +116,10 @@ def _changed_digits(original: Original, rng: np.random.Generator) -> Forgery | N
     if rng.random() < 0.3:
         edited = replace(edited, size_change={name: int(rng.choice([-1, 1]))})
     box = character_box(page, name, original.drawing.values[name], chosen[0], chosen[-1] + 1)
-    return _redrawn("changed_digits", original, edited, [box], (name,), rng, noise_share=(0.0, 0.5))
+    return _redrawn("changed_digits", original, edited, [box], (name,), rng, care)
 
 
-def _mismatched_font(original: Original, rng: np.random.Generator) -> Forgery | None:
+def _mismatched_font(original: Original, rng: np.random.Generator, care: float) -> Forgery | None:
     page = original.page
     names = sorted(original.drawing.values)
     if not names:
@@ -123,11 +130,10 @@ def _mismatched_font(original: Original, rng: np.random.Generator) -> Forgery | 
     if rng.random() < 0.6:
         edited = edited.with_text(name, _another_text(page, name, rng))
     box = _union(original.drawing.values[name], render(edited).values[name])
-    # A careful forger: noise is put back, in part or whole. What stays is the type, and a missing JPEG history.
-    return _redrawn("mismatched_font", original, edited, [box], (name,), rng, noise_share=(0.3, 1.0))
+    return _redrawn("mismatched_font", original, edited, [box], (name,), rng, care)
 
 
-def _reused_template(original: Original, rng: np.random.Generator) -> Forgery | None:
+def _reused_template(original: Original, rng: np.random.Generator, care: float) -> Forgery | None:
     page = original.page
     names = sorted(original.drawing.values)
     if len(names) < 2:
@@ -136,20 +142,20 @@ def _reused_template(original: Original, rng: np.random.Generator) -> Forgery | 
     edited = replace(page, texts={**page.texts, **texts})
     drawn = render(edited).values
     boxes = [_union(original.drawing.values[name], drawn[name]) for name in names]
-    return _redrawn("reused_template", original, edited, boxes, tuple(names), rng, noise_share=(0.0, 0.6))
+    return _redrawn("reused_template", original, edited, boxes, tuple(names), rng, care)
 
 
-def _replaced_photo(original: Original, rng: np.random.Generator) -> Forgery | None:
+def _replaced_photo(original: Original, rng: np.random.Generator, care: float) -> Forgery | None:
     if original.drawing.photo is None:
         return None
     edited = replace(original.page, portrait_seed=int(rng.integers(2**31)))
     left, top, right, bottom = original.drawing.photo
     slack = int(rng.integers(-1, 3))
     box = (left - slack, top - slack, right + slack, bottom + slack)
-    return _redrawn("replaced_photo", original, edited, [box], ("photo",), rng, noise_share=(0.0, 0.5))
+    return _redrawn("replaced_photo", original, edited, [box], ("photo",), rng, care)
 
 
-def _splice(original: Original, other: Original, rng: np.random.Generator) -> Forgery | None:
+def _splice(original: Original, other: Original, rng: np.random.Generator, care: float) -> Forgery | None:
     target = _target_box(original, rng)
     if target is None:
         return None
@@ -163,17 +169,23 @@ def _splice(original: Original, other: Original, rng: np.random.Generator) -> Fo
     if limit_w < width or limit_h < height:
         return None
     x, y = min(source_left, limit_w - width), min(source_top, limit_h - height)
-    patch = other.pixels[y : y + height, x : x + width].astype(np.float32)
+    source = other.pixels
+    if care == 0:
+        # From a clean original (a PDF, a screenshot) or from a far noisier picture.
+        noise, blur = (0.0, float(rng.uniform(0.0, 0.4))) if rng.random() < 0.7 else (2.5 * original.camera.noise, other.camera.blur)
+        source = capture.expose(other.drawing.image, other.camera, blur, noise, other.camera.seed)
+        source = capture.through_jpeg(source, int(rng.integers(85, 97)))
+    patch = source[y : y + height, x : x + width].astype(np.float32)
     return _pasted("splice", original, patch, (left, top), name, rng)
 
 
-def _copy_move(original: Original, rng: np.random.Generator) -> Forgery | None:
+def _copy_move(original: Original, rng: np.random.Generator, care: float) -> Forgery | None:
     target, source = _target_box(original, rng), _target_box(original, rng)
     if target is None or source is None:
         return None
     name, (left, top, right, bottom) = target
     width, height = right - left, bottom - top
-    factor = float(rng.uniform(0.8, 1.25)) if rng.random() < 0.7 else 1.0
+    factor = 1.0 if care > 0 else float(rng.uniform(1.2, 1.6))
     w, h = max(8, round(width / factor)), max(8, round(height / factor))
     x, y, _, _ = source[1]
     limit_h, limit_w = original.pixels.shape[:2]
@@ -184,7 +196,7 @@ def _copy_move(original: Original, rng: np.random.Generator) -> Forgery | None:
         return None
     cut = Image.fromarray(original.pixels[y : y + h, x : x + w])
     if factor != 1.0:
-        cut = cut.resize((width, height), Image.Resampling.BICUBIC)
+        cut = cut.resize((width, height), Image.Resampling.BILINEAR)
     return _pasted("copy_move", original, np.asarray(cut, np.float32), (left, top), name, rng)
 
 
@@ -221,12 +233,12 @@ def _redrawn(
     boxes: list[tuple[int, int, int, int]],
     fields: tuple[str, ...],
     rng: np.random.Generator,
-    noise_share: tuple[float, float],
+    care: float,
 ) -> Forgery | None:
     """Put regions of an edited page into the picture, projected and lit alike, with noise and blur of their own."""
     camera = original.camera
-    blur = float(np.clip(camera.blur + rng.uniform(-0.5, 0.1), 0.0, 1.2))
-    noise = camera.noise * float(rng.uniform(*noise_share))
+    blur = camera.blur * care * float(rng.uniform(0.8, 1.0)) if care > 0 else float(rng.uniform(0.0, 0.3))
+    noise = camera.noise * (care * float(rng.uniform(0.8, 1.0)) if care > 0 else float(rng.uniform(0.0, 0.15)))
     layer = capture.expose(render(edited).image, camera, blur, noise, int(rng.integers(2**31))).astype(np.float32)
     layer = layer * np.float32(rng.uniform(0.985, 1.015))
     outline = Image.new("L", camera.size, 0)

@@ -66,7 +66,7 @@ def draw_original(layout: Layout, rng: np.random.Generator, payment: Payment | N
 
 
 def draw_sample(
-    seed: int, split: str = "train", forgery: str | None = None, layout: Layout | None = None, forged_share: float = 0.5
+    seed: int, split: str = "train", forgery: str | None = None, layout: Layout | None = None, forged_share: float = 0.5, care: float = 0.0
 ) -> Sample:
     """Draw document number `seed` of a split. Equal arguments give equal bytes on one machine.
 
@@ -93,7 +93,7 @@ def draw_sample(
         source = layouts[int(rng.integers(len(layouts)))]
         other = draw_original(source, rng) if wanted == "splice" else original
         for _ in range(12):
-            edit = forge(wanted, original, other, rng)
+            edit = forge(wanted, original, other, rng, care)
             if edit is not None:
                 break
     pixels = original.pixels if edit is None else edit.pixels

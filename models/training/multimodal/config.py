@@ -25,19 +25,22 @@ class MultimodalConfig:
     group
         Payments of a batch that are alike but for one field; so many share amount, date and goods in the benchmark too.
     candidates
-        Payments and documents of the benchmark.
+        Payments of the benchmark, among which each document's own is looked for.
+    queries
+        Documents of the benchmark: those of the first so many payments. Each is read by OCR.
     """
 
-    documents: int = 2_400
+    documents: int = 1_600
     batch_size: int = 64
     group: int = 8
-    steps: int = 900
+    steps: int = 450
     learning_rate: float = 2e-3
     candidates: int = 1_000
+    queries: int = 320
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
 
 def quick_config() -> MultimodalConfig:
     """Return a configuration that runs in under a minute: for tests and for trying the command, not for use."""
-    return MultimodalConfig(documents=48, batch_size=16, group=4, steps=3, candidates=8)
+    return MultimodalConfig(documents=48, batch_size=16, group=4, steps=3, candidates=16, queries=8)

@@ -53,8 +53,8 @@ class PictureEncoder(nn.Module):  # type: ignore[misc]
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            convolution(3, 16, 3, 2),  # 128
-            InvertedResidual(16, 32, 2, 2),  # 64
+            convolution(3, 32, 7, 4),  # 64
+            InvertedResidual(32, 32, 1, 2),
             InvertedResidual(32, 48, 2, 3),  # 32
             InvertedResidual(48, 64, 2, 3),  # 16
             MobileViTBlock(64, config.width, 1, config.heads),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
-from models.training.documents.payment import draw_payment
+from models.training.documents.payment import Payment, draw_payment
 from models.training.documents.words import BRANDS
 from models.training.multimodal.config import MultimodalConfig
 from models.training.multimodal.data import Pictures, alike, encode_all, simulated_lines
@@ -34,7 +36,7 @@ def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: Mul
 
     def loss_of(step: int) -> torch.Tensor:
         rng = np.random.default_rng([config.seed, 13, step])
-        payments, rows = _groups(config, by_brand, rng)
+        payments, rows = groups(config, by_brand, rng)
         fields, lines = encode_all(payments, [simulated_lines(p, rng) for p in payments])
         image = torch.from_numpy(distort(pictures.images[rows], rng)).contiguous(memory_format=torch.channels_last)
         places = network.document.picture(image)
@@ -57,8 +59,12 @@ def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: Mul
     run_steps(work / "multimodal.pt", module, optimizer, schedule, config.steps, loss_of)
 
 
-def _groups(config: MultimodalConfig, by_brand, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-    payments, rows = [], []
+def groups(
+    config: MultimodalConfig, by_brand: Sequence[npt.NDArray[np.int64]], rng: np.random.Generator
+) -> tuple[list[Payment], npt.NDArray[np.int64]]:
+    """Return the payments of a batch, group by group, and the row of a picture with each one's emblem."""
+    payments: list[Payment] = []
+    rows: list[int] = []
     brands_here = [b for b, pictures in enumerate(by_brand) if len(pictures)]
     for _ in range(config.batch_size // config.group):
         what = ("brand", "brand", "amount", "day")[int(rng.integers(4))]
@@ -71,7 +77,7 @@ def _groups(config: MultimodalConfig, by_brand, rng: np.random.Generator):  # ty
     return payments, np.array(rows)
 
 
-def _same(payments) -> torch.Tensor:  # type: ignore[no-untyped-def]
+def _same(payments: Sequence[Payment]) -> torch.Tensor:
     keys = [(p.amount_minor, p.currency, p.day, p.brand, p.goods) for p in payments]
     same = torch.tensor([[float(a == b) for b in keys] for a in keys])
     return same / same.sum(1, keepdim=True)

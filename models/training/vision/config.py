@@ -35,20 +35,20 @@ class VisionConfig:
         Documents drawn of each of them.
     """
 
-    documents: int = 2_400
-    validation_documents: int = 800
-    test_documents: int = 1_600
+    documents: int = 1_600
+    validation_documents: int = 400
+    test_documents: int = 1_000
     forged_share: float = 0.65
     crop: int = 224
     batch_size: int = 24
-    steps: int = 1_400
+    steps: int = 700
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.02
     head_epochs: int = 60
-    random_layouts: int = 240
-    layout_samples: int = 12
-    page_batch_size: int = 64
-    page_steps: int = 1_100
+    random_layouts: int = 160
+    layout_samples: int = 10
+    page_batch_size: int = 48
+    page_steps: int = 500
     page_learning_rate: float = 2e-3
     few_shot_tries: int = 20
     seed: int = 0

@@ -26,7 +26,7 @@ class NetworkConfig:
 
     forgery_classes: int = 7  # genuine, then the six kinds
     document_classes: int = 5  # the four kinds, then other
-    stem: int = 24
+    stem: tuple[int, int] = (24, 8)  # from residuals, from colours
     widths: tuple[int, int, int] = (32, 48, 80)
     attention_width: int = 96
     feature: int = 64
@@ -40,9 +40,11 @@ class ForensicBranch(nn.Module):  # type: ignore[misc]
         super().__init__()
         a, b, c = config.widths
         self.residual = Residual()
-        self.stem = convolution(6, config.stem, 3, 2)
+        # Apart, each with its own batch norm: noise is small beside colours and would be lost in their sums.
+        self.stem = convolution(3, config.stem[0], 3, 2)
+        self.colours = convolution(3, config.stem[1], 3, 2)
         self.fine = nn.Sequential(
-            InvertedResidual(config.stem, a, 2, 2),
+            InvertedResidual(sum(config.stem), a, 2, 2),
             InvertedResidual(a, a, 1, 2),
             InvertedResidual(a, b, 2, 3),
             InvertedResidual(b, b, 1, 3),
@@ -55,7 +57,8 @@ class ForensicBranch(nn.Module):  # type: ignore[misc]
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features and the map of log-odds."""
-        fine = self.fine(self.stem(self.residual(image)))  # (N, 48, H/8, W/8)
+        stem = torch.cat([self.stem(self.residual(image)), self.colours(image / 127.5 - 1.0)], dim=1)  # (N, 32, H/2, W/2)
+        fine = self.fine(stem)  # (N, 48, H/8, W/8)
         coarse = nn.functional.interpolate(self.coarse(fine), scale_factor=2.0, mode="nearest")
         features = self.join(torch.cat([fine, coarse], dim=1))
         return features, self.place(features)

@@ -18,12 +18,12 @@ _SECOND_ORDER = [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, -2, 1, 0], [0, 0, 0, 0
 _SQUARE_3 = [[0, 0, 0, 0, 0], [0, -1, 2, -1, 0], [0, 2, -4, 2, 0], [0, -1, 2, -1, 0], [0, 0, 0, 0, 0]]
 _SQUARE_5 = [[-1, 2, -2, 2, -1], [2, -6, 8, -6, 2], [-2, 8, -12, 8, -2], [2, -6, 8, -6, 2], [-1, 2, -2, 2, -1]]
 
-CLIP = 12.0
-"""Grey levels at which a residual is cut: noise is 2 to 6, an edge of a letter is 50 and more and would drown it."""
+CLIP, SCALE = 8.0, 3.0
+"""Grey levels at which a residual is cut, and that count as 1: noise is about 3, an edge of a letter 50 and more, and would drown it."""
 
 
 class Residual(nn.Module):  # type: ignore[misc]  # torch's types are not followed
-    """(N, 3, H, W) grey levels 0-255 -> (N, 6, H, W): the colours and three clipped residuals of luminance, about [-1, 1]."""
+    """(N, 3, H, W) grey levels 0-255 -> three clipped residuals of luminance, (N, 3, H, W), about [-2.7, 2.7]."""
 
     filters: torch.Tensor
     luminance: torch.Tensor
@@ -36,8 +36,7 @@ class Residual(nn.Module):  # type: ignore[misc]  # torch's types are not follow
         self.register_buffer("luminance", torch.tensor([0.299, 0.587, 0.114])[None, :, None, None])
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Return colours and residuals."""
+        """Return residuals."""
         grey = (image * self.luminance).sum(1, keepdim=True)  # (N, 1, H, W)
         residual = nn.functional.conv2d(grey, self.filters, padding=2)  # (N, 3, H, W)
-        residual = torch.clamp(residual, -CLIP, CLIP) / CLIP
-        return torch.cat([image / 127.5 - 1.0, residual], dim=1)  # (N, 6, H, W)
+        return torch.clamp(residual, -CLIP, CLIP) / SCALE

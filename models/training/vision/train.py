@@ -31,7 +31,8 @@ F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
 OUTPUTS = ("forgery", "document", "page_embedding", "forensic_embedding", "heat")
-HEAD_DOCUMENTS = 800
+HEAD_DOCUMENTS = 400
+KNOWN_SAMPLES, NEW_SAMPLES = 24, 20
 CALIBRATION_DOCUMENTS = 48
 
 
@@ -42,7 +43,7 @@ def build(config: VisionConfig, output: Path, work: Path, threads: int) -> dict[
     model = to_onnx(network, (torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8),), ["image"], OUTPUTS, "weir_vision")
     held_out = documents(work, "test", config.test_documents, 0.5, threads)
     validation = documents(work, "validation", config.validation_documents, 0.5, threads)
-    new = small_pages(work, "new", len(NEW_KIND_LAYOUTS), 25, threads)
+    new = small_pages(work, "new", len(NEW_KIND_LAYOUTS), NEW_SAMPLES, threads)
     example = images(held_out.jpegs[:6])
     parity = check_parity(network, session(model), {"image": example})
     logger.info("parity: %s", parity)
@@ -96,7 +97,7 @@ def trained(config: VisionConfig, work: Path, threads: int) -> VisionNetwork:
     network = VisionNetwork(config.network)
     drawn = documents(work, "train", config.documents, config.forged_share, threads)
     train_forensic(network, drawn, config, work)
-    known = small_pages(work, "known", len(TRAINING_LAYOUTS), 40, threads)
+    known = small_pages(work, "known", len(TRAINING_LAYOUTS), KNOWN_SAMPLES, threads)
     train_page(network, join_pages(known, small_pages(work, "random", config.random_layouts, config.layout_samples, threads)), config, work)
     # Whole pages of the training layouts, as many genuine as forged, that the crops were not cut from.
     head = documents(work, "train-head", min(HEAD_DOCUMENTS, config.documents), 0.5, threads)
@@ -154,7 +155,7 @@ def measure(
 def kept_float(model: onnx.ModelProto) -> list[str]:
     """Return the nodes that stay float: the residual filters, the first convolution that reads them, and the heads."""
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    return [node.name for node in _first(convolutions, 2)] + [n.name for n in model.graph.node if n.op_type == "Gemm"]
+    return [node.name for node in _first(convolutions, 3)] + [n.name for n in model.graph.node if n.op_type == "Gemm"]
 
 
 def _first(nodes: list[onnx.NodeProto], count: int) -> Iterator[onnx.NodeProto]:
