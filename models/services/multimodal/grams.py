@@ -1,7 +1,8 @@
 """Text as bags of hashed character n-grams: what both encoders of the multimodal model read.
 
-OCR joins and splits words, so spaces count for nothing; accents and case neither. A wrong character spoils the few n-grams it is
-in and leaves the rest. Numbers also enter as their digits alone, so that `1.234,56` and `1,234.56` are one.
+OCR joins and splits words, so spaces count for nothing; accents and case neither. A wrong character spoils the few
+n-grams it is in and leaves the rest. Numbers also enter as their digits alone, so that `1.234,56` and `1,234.56` are
+one.
 
 References
 ----------
@@ -60,7 +61,8 @@ def encode_lines(lines: Sequence[str]) -> I32:
 
 
 def encode_payment(payment: Mapping[str, Any]) -> I32:
-    """Return a payment as (4, GRAMS) buckets: amount with currency, date, beneficiary, goods; zeros for what is missing.
+    """Return a payment as (4, GRAMS) buckets: amount with currency, date, beneficiary, goods; zeros for what is
+    missing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The multimodal model as the services serve it: a document and a payment in one space, and the fields that disagree."""
+"""The multimodal model as served: a document and a payment in one space, and the fields that disagree."""
 
 from __future__ import annotations
 
@@ -47,13 +47,27 @@ class MultimodalModel(ServedModel):
     name = "multimodal"
     fields = (
         Field("image", FieldKind.IMAGE, description="A photograph or scan of a document."),
-        Field("payment", FieldKind.JSON, description="The payment that it should belong to.", json_schema=PAYMENT_SCHEMA),
+        Field(
+            "payment", FieldKind.JSON, description="The payment that it should belong to.", json_schema=PAYMENT_SCHEMA
+        ),
     )
     outputs = (
         Output("match_probability", "FP32", (), description="Probability that the document belongs to the payment."),
         Output("similarity", "FP32", (), description="Cosine of the two embeddings."),
-        Output("fields", "BYTES", (), is_json=True, description="Every field that the payment states, against what was read."),
-        Output("degraded", "BYTES", (), is_json=True, description="What was missing: `ocr` where the document was not read."),
+        Output(
+            "fields",
+            "BYTES",
+            (),
+            is_json=True,
+            description="Every field that the payment states, against what was read.",
+        ),
+        Output(
+            "degraded",
+            "BYTES",
+            (),
+            is_json=True,
+            description="What was missing: `ocr` where the document was not read.",
+        ),
         Output("document_embedding", "FP32", (256,), description="Unit vector of the document."),
         Output("payment_embedding", "FP32", (256,), description="Unit vector of the payment."),
     )
@@ -95,7 +109,9 @@ class MultimodalModel(ServedModel):
         except ValueError as cause:
             raise InvalidInstanceError(str(cause)) from cause
         if payment is None:
-            raise InvalidInstanceError("payment must be an object with amount_minor, currency, beneficiary, date, goods")
+            raise InvalidInstanceError(
+                "payment must be an object with amount_minor, currency, beneficiary, date, goods"
+            )
         read = tuple(self._reader.read(pixels)) if self._reader is not None else ()
         shrink = SIDE / max(*pixels.shape[:2], SIDE)
         small = pixels if shrink == 1 else resized(pixels, _scaled(pixels, shrink))
@@ -103,7 +119,8 @@ class MultimodalModel(ServedModel):
 
     def predict(self, prepared: Sequence[Item]) -> Sequence[Prediction]:
         """Answer a batch."""
-        assert self._document is not None and self._payment is not None, "load() comes first"
+        assert self._document is not None, "load() comes first"
+        assert self._payment is not None
         pictures, lines = np.stack([i.picture for i in prepared]), np.stack([i.lines for i in prepared])
         documents = self._document.run(None, {"picture": pictures, "lines": lines})[0]
         payments = self._payment.run(None, {"fields": np.stack([i.fields for i in prepared])})[0]
@@ -121,7 +138,9 @@ class MultimodalModel(ServedModel):
         shown = ("match_probability", "similarity", "fields", "degraded")
         return {"prediction": {name: prediction[name] for name in shown}, "report": report}
 
-    def _prediction(self, item: Item, document: npt.NDArray[np.float32], payment: npt.NDArray[np.float32]) -> Prediction:
+    def _prediction(
+        self, item: Item, document: npt.NDArray[np.float32], payment: npt.NDArray[np.float32]
+    ) -> Prediction:
         similarity = float(document @ payment)
         calibration = self._card["calibration"]
         odds = calibration["slope"] * similarity + calibration["offset"]
@@ -140,4 +159,10 @@ def _scaled(pixels: U8, factor: float) -> tuple[int, int]:
 
 
 def _shown(check: FieldCheck) -> dict[str, Any]:
-    return {"field": check.field, "expected": check.expected, "agrees": check.agrees, "read": list(check.read), "box": check.box}
+    return {
+        "field": check.field,
+        "expected": check.expected,
+        "agrees": check.agrees,
+        "read": list(check.read),
+        "box": check.box,
+    }

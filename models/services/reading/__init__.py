@@ -1,1 +1,1 @@
-"""Reading a document and saying what was found: OCR, fields against the payment, the drafted report. No network of our own."""
+"""Reading a document and saying what was found: OCR, fields against the payment, the drafted report."""

@@ -16,7 +16,9 @@ ALIKE = 0.8
 
 _NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?:[ .,']\d{3})*[.,]\d{2}(?!\d)|(?<![\d.,])\d+[.,]\d{2}(?!\d)")
 _DAY = re.compile(r"(?<!\d)(\d{1,2})[./-](\d{1,2})[./-](\d{4})(?!\d)|(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
-_NAMED_DAY = re.compile(r"(?<!\d)(\d{1,2})\s*(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s*(\d{4})", re.I)
+_NAMED_DAY = re.compile(
+    r"(?<!\d)(\d{1,2})\s*(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s*(\d{4})", re.I
+)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -27,8 +29,8 @@ class FieldCheck:
     Attributes
     ----------
     agrees
-        True: the expected value was read. False: others of its sort were read, it was not. None: nothing of its sort was read,
-        or the payment does not state it.
+        True: the expected value was read. False: others of its sort were read, it was not. None: nothing of its sort
+        was read, or the payment does not state it.
     read
         Values of its sort that were read, at most four.
     box
@@ -49,7 +51,9 @@ def check_fields(payment: Mapping[str, Any], lines: Sequence[Line]) -> list[Fiel
         expected = int(payment["amount_minor"])
         amounts = [(minor, line) for line in lines for minor in amounts_in(line.text)]
         checks.append(
-            _check("amount", money(expected, payment.get("currency")), expected, amounts, lambda minor: money(minor, None))
+            _check(
+                "amount", money(expected, payment.get("currency")), expected, amounts, lambda minor: money(minor, None)
+            )
         )
     if payment.get("date"):
         days = [(day, line) for line in lines for day in days_in(line.text)]

@@ -1,7 +1,7 @@
 """The drafted evidence report: statements from templates, each with the value it rests on, and the text made of them.
 
-A statement is written only from a value that a model answered or OCR read; the text holds no number that the findings lack.
-`tests/unit/services/test_report.py` checks that.
+A statement is written only from a value that a model answered or OCR read; the text holds no number that the findings
+lack. `tests/unit/services/test_report.py` checks that.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 from models.services.reading.fields import FieldCheck
 
 NOTE = (
-    "Drafted by a program from the values listed under findings. It is a hint for a person who decides, no proof: the models were "
-    "trained on synthetic documents."
+    "Drafted by a program from the values listed under findings. It is a hint for a person who decides, no proof: "
+    "the models were trained on synthetic documents."
 )
 
 
@@ -48,7 +48,11 @@ def draft_report(
 
     if document_kinds:
         first = document_kinds[0]
-        say("document_kind", dict(first), f"The document looks like: {_words(first['kind'])} ({first['probability']:.2f}).")
+        say(
+            "document_kind",
+            dict(first),
+            f"The document looks like: {_words(first['kind'])} ({first['probability']:.2f}).",
+        )
     if forged_probability is not None and threshold is not None:
         verdict = "counts as forged" if forged_probability >= threshold else "counts as genuine"
         say(
@@ -58,7 +62,11 @@ def draft_report(
         )
         if forged_probability >= threshold and forgery_kinds:
             kind = forgery_kinds[0]
-            say("forgery_kind", dict(kind), f"Most likely kind of editing: {_words(kind['kind'])} ({kind['probability']:.2f}).")
+            say(
+                "forgery_kind",
+                dict(kind),
+                f"Most likely kind of editing: {_words(kind['kind'])} ({kind['probability']:.2f}).",
+            )
         if forged_probability >= threshold:
             for region in regions:
                 left, top, right, bottom = region["box"]
@@ -74,9 +82,18 @@ def draft_report(
         if check.agrees is True:
             say("field", value, f"{check.field.capitalize()}: {check.expected} was read on the document.")
         elif check.agrees is False:
-            say("field", value, f"{check.field.capitalize()} disagrees: the payment says {check.expected}; read: {', '.join(check.read)}.")
+            say(
+                "field",
+                value,
+                f"{check.field.capitalize()} disagrees: the payment says {check.expected}; "
+                f"read: {', '.join(check.read)}.",
+            )
         else:
-            say("field", value, f"{check.field.capitalize()}: the payment says {check.expected}; nothing to compare it with was read.")
+            say(
+                "field",
+                value,
+                f"{check.field.capitalize()}: the payment says {check.expected}; nothing to compare it with was read.",
+            )
     if not was_read:
         say("ocr", None, "The document was not read (no OCR here): its fields were not compared.")
     return {

@@ -1,4 +1,4 @@
-"""The vision service: forged or genuine, which kind of forgery, which kind of document, and new kinds from five samples."""
+"""The vision service: forged or genuine, kind of forgery, kind of document, and new kinds from five samples."""
 
 from __future__ import annotations
 

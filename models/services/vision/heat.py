@@ -1,11 +1,12 @@
 """The heat map: where the network saw traces of editing, over the picture, as PNG.
 
-The network's map holds, for every place of 8 x 8 pixels, the log-odds of an edit that its last linear layer gives that place. This is a class
-activation map (Zhou et al.), and for the target "mean of this map over the page" it is Grad-CAM exactly, but for the constant of the bias: the
-gradient of the target by a channel of the last features is that channel's weight in the linear layer at every place, so the weighted sum of
-channels that Grad-CAM forms is the linear layer's own output (Selvaraju et al., section 3.1). With six kinds of forgery the map is the log-sum-exp
-of their log-odds, so each kind's gradient enters by its share at that place. It says where, not why; and the page's score is formed by attention
-over the same places, not by their mean.
+The network's map holds, for every place of 8 x 8 pixels, the log-odds of an edit that its last linear layer gives
+that place. This is a class activation map (Zhou et al.), and for the target "mean of this map over the page" it is
+Grad-CAM exactly, but for the constant of the bias: the gradient of the target by a channel of the last features is
+that channel's weight in the linear layer at every place, so the weighted sum of channels that Grad-CAM forms is the
+linear layer's own output (Selvaraju et al., section 3.1). With six kinds of forgery the map is the log-sum-exp of
+their log-odds, so each kind's gradient enters by its share at that place. It says where, not why; and the page's
+score is formed by attention over the same places, not by their mean.
 
 References
 ----------
@@ -88,6 +89,11 @@ def regions(heat: F32, size: tuple[int, int], least: float = 0.0, most: int = 5)
         if len(members) < 2:
             continue
         ys, xs = zip(*members, strict=True)
-        box = [min(xs) * PLACE, min(ys) * PLACE, min(size[0], (max(xs) + 1) * PLACE), min(size[1], (max(ys) + 1) * PLACE)]
+        box = [
+            min(xs) * PLACE,
+            min(ys) * PLACE,
+            min(size[0], (max(xs) + 1) * PLACE),
+            min(size[1], (max(ys) + 1) * PLACE),
+        ]
         found.append({"box": box, "log_odds": round(float(max(heat[y, x] for y, x in members)), 3)})
     return sorted(found, key=lambda region: -region["log_odds"])[:most]

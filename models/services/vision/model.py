@@ -14,7 +14,16 @@ import numpy.typing as npt
 import onnxruntime
 
 from models.services.base.errors import InvalidInstanceError
-from models.services.base.model import ActionResult, Field, FieldKind, ImageContent, Instance, Output, Prediction, ServedModel
+from models.services.base.model import (
+    ActionResult,
+    Field,
+    FieldKind,
+    ImageContent,
+    Instance,
+    Output,
+    Prediction,
+    ServedModel,
+)
 from models.services.base.sessions import open_session
 from models.services.base.settings import ServiceSettings
 from models.services.reading.fields import check_fields
@@ -54,21 +63,29 @@ class Item:
 class VisionModel(ServedModel):
     """Forged or genuine, kinds, embeddings; `enrol` makes a new version that knows a kind more.
 
-    Enrolled kinds live in the process. The answer to `enrol` holds them as text; kept as `prototypes.json` in the model's folder
-    they are there again at the next start, under the same version.
+    Enrolled kinds live in the process. The answer to `enrol` holds them as text; kept as `prototypes.json` in the
+    model's folder they are there again at the next start, under the same version.
     """
 
     name = "vision"
     fields = (
         Field("image", FieldKind.IMAGE, description="A photograph or scan of a document."),
-        Field("payment", FieldKind.JSON, required=False, description="The payment, for the report.", json_schema=PAYMENT_SCHEMA),
+        Field(
+            "payment",
+            FieldKind.JSON,
+            required=False,
+            description="The payment, for the report.",
+            json_schema=PAYMENT_SCHEMA,
+        ),
     )
     outputs = (
         Output("forged_probability", "FP32", (), description="Probability that the picture was edited."),
         Output("is_forged", "BOOL", (), description="Whether that reaches the threshold of the model's card."),
         Output("forgery_kinds", "BYTES", (), is_json=True, description="Kinds of forgery, given that there is one."),
         Output("document_kinds", "BYTES", (), is_json=True, description="Kinds of documents, most probable first."),
-        Output("enrolled", "BYTES", (), is_json=True, description="Nearest enrolled kind of each aspect, and its cosine."),
+        Output(
+            "enrolled", "BYTES", (), is_json=True, description="Nearest enrolled kind of each aspect, and its cosine."
+        ),
         Output("page_embedding", "FP32", (128,), description="Unit vector of the page's arrangement."),
         Output("forensic_embedding", "FP32", (64,), description="Features of the places that look edited."),
     )
@@ -160,7 +177,9 @@ class VisionModel(ServedModel):
             was_read=was_read,
         )
         answer: dict[str, Any] = {
-            "prediction": {name: prediction[name] for name in ("forged_probability", "forgery_kinds", "document_kinds", "enrolled")},
+            "prediction": {
+                name: prediction[name] for name in ("forged_probability", "forgery_kinds", "document_kinds", "enrolled")
+            },
             "regions": marked,
             "pixels_scale": round(1.0 / prepared.page.factor, 6),
             "report": report,

@@ -1,7 +1,8 @@
-"""From a picture to the squares that the network looks at: at its own size where it fits, else in tiles and once as a whole.
+"""From a picture to the squares that the network looks at: at its own size where it fits, else in tiles and once as a
+whole.
 
-Traces of editing live in single pixels, so a large picture is cut, not made smaller, for the forensic branch; what kind of
-document it is shows when it is small.
+Traces of editing live in single pixels, so a large picture is cut, not made smaller, for the forensic branch; what
+kind of document it is shows when it is small.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Prepared:
     pixels
         (h, w, 3) RGB as the forensic branch sees it.
     squares
-        (n, 3, 512, 512) uint8, 0 beside the page: the whole page first, then its tiles; one square alone where the page fits it.
+        (n, 3, 512, 512) uint8, 0 beside the page: the whole page first, then its tiles; one square alone where the
+        page fits it.
     corners
         Left and top of each tile in `pixels`, as many as there are forensic squares.
     factor
@@ -66,7 +68,9 @@ def decode(content: bytes) -> U8:
                 image.alpha_composite(layered)
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as cause:
-        raise ValueError(f"the image cannot be decoded ({type(cause).__name__}): send a whole PNG, JPEG, WebP or TIFF") from cause
+        raise ValueError(
+            f"the image cannot be decoded ({type(cause).__name__}): send a whole PNG, JPEG, WebP or TIFF"
+        ) from cause
 
 
 def prepare(pixels: U8) -> Prepared:

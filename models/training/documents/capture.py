@@ -75,13 +75,19 @@ def draw_camera(page_size: tuple[int, int], rng: np.random.Generator, scale: flo
     matrix = homography(corners, flat).reshape(-1)[:8]
     shadow = None
     if not scan and rng.random() < 0.5:
-        shadow = tuple(float(v) for v in (rng.uniform(0, 6.3), rng.uniform(-0.3, 0.5), rng.uniform(0.62, 0.9), rng.uniform(4, 30)))
+        shadow = tuple(
+            float(v) for v in (rng.uniform(0, 6.3), rng.uniform(-0.3, 0.5), rng.uniform(0.62, 0.9), rng.uniform(4, 30))
+        )
     return Camera(
         corners=corners,
         size=size,
         matrix=tuple(float(v) for v in matrix),
         desk=(250, 250, 250) if scan else tuple(int(v) for v in rng.integers(30, 200, 3)),  # type: ignore[arg-type]
-        light=(float(rng.uniform(0, 6.3)), 0.03 if scan else float(rng.uniform(0.02, 0.3)), float(rng.uniform(0.82, 1.02))),
+        light=(
+            float(rng.uniform(0, 6.3)),
+            0.03 if scan else float(rng.uniform(0.02, 0.3)),
+            float(rng.uniform(0.82, 1.02)),
+        ),
         tint=(1.0, 1.0, 1.0) if scan else tuple(float(v) for v in rng.uniform(0.92, 1.06, 3)),  # type: ignore[arg-type]
         shadow=shadow,  # type: ignore[arg-type]
         blur=float(rng.uniform(0.6, 1.1)),
@@ -94,7 +100,7 @@ def draw_camera(page_size: tuple[int, int], rng: np.random.Generator, scale: flo
 def expose(flat: Image.Image, camera: Camera, blur: float, noise: float, noise_seed: int) -> U8:
     """Project a flat page into the picture, light it, blur it and add noise: (h, w, 3), before any JPEG."""
     warped = flat.transform(
-        camera.size, Image.Transform.PERSPECTIVE, camera.matrix, Image.Resampling.BICUBIC, fillcolor=camera.desk
+        camera.size, Image.Transform.PERSPECTIVE, camera.matrix, Image.Resampling.BILINEAR, fillcolor=camera.desk
     )
     lit = np.asarray(warped, np.float32) * illumination(camera)
     image = Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))

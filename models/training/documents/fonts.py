@@ -1,4 +1,4 @@
-"""Free fonts from pinned packages: DejaVu (matplotlib), Roboto and Caladea (Apache-2.0), Source Sans and Serif (OFL-1.1)."""
+"""Free fonts from pinned packages: DejaVu (matplotlib), Roboto, Caladea (Apache-2.0), Source (OFL-1.1)."""
 
 from __future__ import annotations
 

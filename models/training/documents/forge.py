@@ -1,9 +1,9 @@
 """Planted forgeries: a stored picture is edited in a few regions and saved again.
 
-Every forgery is an edit after the picture was taken, made as people make them in an image program: typed over, pasted in, enlarged to fit. It
-is sharper or cleaner, softer or noisier than the picture around it, and has not been through this camera's JPEG. Two forgers are
-not among them: one who imitates blur and noise (`care=1`, measured apart), and one who alters the paper and photographs it
-afterwards, which leaves no such trace at all.
+Every forgery is an edit after the picture was taken, made as people make them in an image program: typed over, pasted
+in, enlarged to fit. It is sharper or cleaner, softer or noisier than the picture around it, and has not been through
+this camera's JPEG. Two forgers are not among them: one who imitates blur and noise (`care=1`, measured apart), and
+one who alters the paper and photographs it afterwards, which leaves no such trace at all.
 """
 
 from __future__ import annotations
@@ -77,9 +77,10 @@ def forge(
     other
         Another genuine picture, the source of a splice.
     care
-        0: what is drawn anew stays as sharp and clean as a program draws it (at most 15% of the camera's noise), a copy is enlarged to
-        its place, a splice comes from a clean original or from a far noisier picture. 1: blur and noise are put back, copies are
-        moved as they are, splices come from a like camera; that forger is measured, not trained on.
+        0: what is drawn anew stays as sharp and clean as a program draws it (at most 15% of the camera's noise), a
+        copy is enlarged to its place, a splice comes from a clean original or from a far noisier picture. 1: blur and
+        noise are put back, copies are moved as they are, splices come from a like camera; that forger is measured,
+        not trained on.
     """
     if kind == "changed_digits":
         return _changed_digits(original, rng, care)
@@ -172,7 +173,11 @@ def _splice(original: Original, other: Original, rng: np.random.Generator, care:
     source = other.pixels
     if care == 0:
         # From a clean original (a PDF, a screenshot) or from a far noisier picture.
-        noise, blur = (0.0, float(rng.uniform(0.0, 0.4))) if rng.random() < 0.7 else (2.5 * original.camera.noise, other.camera.blur)
+        noise, blur = (
+            (0.0, float(rng.uniform(0.0, 0.4)))
+            if rng.random() < 0.7
+            else (2.5 * original.camera.noise, other.camera.blur)
+        )
         source = capture.expose(other.drawing.image, other.camera, blur, noise, other.camera.seed)
         source = capture.through_jpeg(source, int(rng.integers(85, 97)))
     patch = source[y : y + height, x : x + width].astype(np.float32)

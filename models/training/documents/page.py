@@ -154,7 +154,7 @@ def _field(draw: ImageDraw.ImageDraw, page: Page, name: str, box: figures.Box) -
     value_px = round((style.value_px + (2 if name == "amount" else 0)) * scale) + page.size_change.get(name, 0)
     bold = style.bold_values or name == "amount"
     value_font = font(page.families.get(name, style.family), value_px, bold)
-    left, top, right, bottom = box
+    left, top = box[:2]
     if style.label_above:
         x, y = left, top + round(4 * scale)
         draw.text((left, top - round(8 * scale)), label, font=label_font, fill=style.accent)
@@ -166,8 +166,8 @@ def _field(draw: ImageDraw.ImageDraw, page: Page, name: str, box: figures.Box) -
         value_px -= 1
         value_font = font(page.families.get(name, style.family), value_px, bold)
     draw.text((x, y), text, font=value_font, fill=style.ink)
-    l, t, r, b = draw.textbbox((x, y), text, font=value_font)
-    return int(l) - 1, int(t) - 1, int(r) + 1, int(b) + 1
+    drawn = draw.textbbox((x, y), text, font=value_font)
+    return int(drawn[0]) - 1, int(drawn[1]) - 1, int(drawn[2]) + 1, int(drawn[3]) + 1
 
 
 def character_box(page: Page, name: str, value: figures.Box, first: int, last: int) -> figures.Box:
@@ -209,7 +209,12 @@ def _figure(draw: ImageDraw.ImageDraw, page: Page, name: str, box: figures.Box, 
         figures.bar_code(draw, box, rng)
     elif name == "mrz":
         text = "".join("<<<0123456789ABCDEFGHKLMNPRSTUVXYZ"[int(i)] for i in rng.integers(0, 34, 44))
-        draw.text((left, top), text[: (right - left) // round(8 * scale)], font=font("dejavu-mono", round(12 * scale)), fill=style.ink)
+        draw.text(
+            (left, top),
+            text[: (right - left) // round(8 * scale)],
+            font=font("dejavu-mono", round(12 * scale)),
+            fill=style.ink,
+        )
     elif name == "filler":
         step = round(12 * scale)
         for y in range(top, max(top + 1, bottom - step // 2), step):

@@ -19,9 +19,10 @@ SPLITS: dict[str, tuple[int, tuple[Layout, ...]]] = {
     "train-head": (5, TRAINING_LAYOUTS),
     "validation": (2, TRAINING_LAYOUTS),
     "test": (3, HELD_OUT_LAYOUTS),
+    "test-careful": (6, HELD_OUT_LAYOUTS),
     "new": (4, NEW_KIND_LAYOUTS),
 }
-"""Name of a split -> (its number in every seed, its layouts). Held-out layouts are in `test` alone."""
+"""Name of a split -> (its number in every seed, its layouts). Held-out layouts are in the tests alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ class Sample:
         return self.forgery != GENUINE
 
 
-def draw_original(layout: Layout, rng: np.random.Generator, payment: Payment | None = None, scale: float = 1.0) -> Original:
+def draw_original(
+    layout: Layout, rng: np.random.Generator, payment: Payment | None = None, scale: float = 1.0
+) -> Original:
     """Draw a genuine picture of a document, as its camera stores it."""
     page = draw_page(layout, payment or draw_payment(rng), rng, scale)
     drawing = render(page)
@@ -66,12 +69,17 @@ def draw_original(layout: Layout, rng: np.random.Generator, payment: Payment | N
 
 
 def draw_sample(
-    seed: int, split: str = "train", forgery: str | None = None, layout: Layout | None = None, forged_share: float = 0.5, care: float = 0.0
+    seed: int,
+    split: str = "train",
+    forgery: str | None = None,
+    layout: Layout | None = None,
+    forged_share: float = 0.5,
+    care: float = 0.0,
 ) -> Sample:
     """Draw document number `seed` of a split. Equal arguments give equal bytes on one machine.
 
-    Genuine and forged documents take the same way: printed, photographed, through the camera's JPEG, a few rows and columns cut off
-    (which moves the JPEG grid), saved again at a higher quality. Only the edit between is the forger's.
+    Genuine and forged documents take the same way: printed, photographed, through the camera's JPEG, a few rows and
+    columns cut off (which moves the JPEG grid), saved again at a higher quality. Only the edit between is the forger's.
 
     Parameters
     ----------
@@ -100,7 +108,11 @@ def draw_sample(
     mask = np.zeros(pixels.shape[:2], bool) if edit is None else edit.mask
     cut_x, cut_y = (int(v) for v in rng.integers(0, 8, 2))
     jpeg = capture.to_jpeg(np.ascontiguousarray(pixels[cut_y:, cut_x:]), int(rng.integers(88, 97)))
-    boxes = () if edit is None else tuple((max(0, l - cut_x), max(0, t - cut_y), r - cut_x, b - cut_y) for l, t, r, b in edit.boxes)
+    boxes = (
+        ()
+        if edit is None
+        else tuple((max(0, b[0] - cut_x), max(0, b[1] - cut_y), b[2] - cut_x, b[3] - cut_y) for b in edit.boxes)
+    )
     return Sample(
         jpeg=jpeg,
         payment=original.page.payment,

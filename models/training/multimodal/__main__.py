@@ -16,7 +16,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the multimodal model of the evidence services.")
     parser.add_argument("--output", type=Path, default=SHIPPED, help="folder to write the graphs and their card to")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of drawn documents and checkpoints")
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch, and processes that draw and read documents")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads of torch, and processes that draw and read documents"
+    )
     parser.add_argument("--quick", action="store_true", help="train in under a minute, to try the command; not for use")
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)

@@ -67,11 +67,12 @@ def build(config: MultimodalConfig, output: Path, work: Path, threads: int) -> d
     wanted = payer.run(None, {"fields": fields})[0]
     none = np.zeros_like(lines)
     both = embed(reader, pictures, lines) @ wanted.T
-    metrics = retrieval(
-        both, embed_text(network, lines) @ wanted.T, embed(reader, pictures, none) @ wanted.T, payments
-    )
+    metrics = retrieval(both, embed_text(network, lines) @ wanted.T, embed(reader, pictures, none) @ wanted.T, payments)
     logger.info("%s", metrics)
-    feeds = [{"picture": np.ascontiguousarray(pictures[i : i + 1]), "lines": lines[i : i + 1]} for i in range(min(16, len(lines)))]
+    feeds = [
+        {"picture": np.ascontiguousarray(pictures[i : i + 1]), "lines": lines[i : i + 1]}
+        for i in range(min(16, len(lines)))
+    ]
     card = {
         "name": MODEL_NAME,
         "version": MODEL_VERSION,
@@ -82,7 +83,7 @@ def build(config: MultimodalConfig, output: Path, work: Path, threads: int) -> d
         "space": 256,
         "calibration": calibration(network, drawn, config),
         "training": {
-            "data": "synthetic documents of models/training/documents; the text of training is simulated, that of the benchmark is read by OCR",
+            "data": "synthetic documents of models/training/documents; text simulated in training, read by OCR here",
             "kinds": list(PAYABLE),
             "config": dataclasses.asdict(config),
         },
@@ -90,7 +91,10 @@ def build(config: MultimodalConfig, output: Path, work: Path, threads: int) -> d
         "latency_without_ocr": latency(reader, feeds, 60),
         "parity": parity,
     }
-    files = {name: graph.SerializeToString(deterministic=True) for name, graph in (("document.onnx", document), ("payment.onnx", payment))}
+    files = {
+        name: graph.SerializeToString(deterministic=True)
+        for name, graph in (("document.onnx", document), ("payment.onnx", payment))
+    }
     write_folder(output, files, card)
     return card
 
@@ -136,11 +140,13 @@ def embed_text(network: MultimodalNetwork, lines: I32) -> F32:
     return embedded
 
 
-def calibration(network: MultimodalNetwork, pictures: Pictures, config: MultimodalConfig, batches: int = 8) -> dict[str, float]:
+def calibration(
+    network: MultimodalNetwork, pictures: Pictures, config: MultimodalConfig, batches: int = 8
+) -> dict[str, float]:
     """Return slope and offset of a logistic function from similarity to the probability of a match.
 
-    Fitted on pairs of training layouts with simulated text, as many that match as do not; the latter share all but one field with the match,
-    for a pair that has nothing in common needs no fine probability.
+    Fitted on pairs of training layouts with simulated text, as many that match as do not; the latter share all but
+    one field with the match, for a pair that has nothing in common needs no fine probability.
     """
     values, truths = [], []
     rows_of = [np.flatnonzero(pictures.brand == brand) for brand in range(len(BRANDS))]
@@ -167,7 +173,9 @@ def logistic_fit(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tupl
         p = 1 / (1 + np.exp(-np.clip(slope * x + offset, -30, 30)))
         weight = p * (1 - p)
         gradient = np.array([((p - y) * x).sum() + 1e-2 * slope, (p - y).sum()])
-        hessian = np.array([[(weight * x * x).sum() + 1e-2, (weight * x).sum()], [(weight * x).sum(), weight.sum() + 1e-6]])
+        hessian = np.array(
+            [[(weight * x * x).sum() + 1e-2, (weight * x).sum()], [(weight * x).sum(), weight.sum() + 1e-6]]
+        )
         step = np.linalg.solve(hessian, gradient)
         slope, offset = slope - step[0], offset - step[1]
     return float(slope), float(offset)

@@ -30,13 +30,13 @@ class MultimodalConfig:
         Documents of the benchmark: those of the first so many payments. Each is read by OCR.
     """
 
-    documents: int = 1_600
+    documents: int = 800
     batch_size: int = 64
     group: int = 8
-    steps: int = 450
+    steps: int = 350
     learning_rate: float = 2e-3
     candidates: int = 1_000
-    queries: int = 320
+    queries: int = 240
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
 

@@ -1,6 +1,8 @@
-"""Documents that name their beneficiary by an emblem, payments to match them with, and the text that a reader would find.
+"""Documents that name their beneficiary by an emblem, payments to match them with, and the text that a reader would
+find.
 
-In training, text is simulated: what is printed, with the errors that OCR makes. In the benchmark it is read by real OCR.
+In training, text is simulated: what is printed, with the errors that OCR makes. In the benchmark it is read by real
+OCR.
 """
 
 from __future__ import annotations
@@ -111,7 +113,9 @@ def alike(payment: Payment, brands: Sequence[int], rng: np.random.Generator, wha
     for brand in brands:
         one = replace(payment, brand=int(brand))
         if what == "amount":
-            one = replace(one, amount_minor=int(np.clip(payment.amount_minor * np.exp(rng.normal(0, 0.5)), 150, 99_999_999)))
+            one = replace(
+                one, amount_minor=int(np.clip(payment.amount_minor * np.exp(rng.normal(0, 0.5)), 150, 99_999_999))
+            )
         elif what == "day":
             one = replace(one, day=payment.day + timedelta(days=int(rng.integers(-40, 40))))
         payments.append(one)
@@ -155,7 +159,20 @@ def simulated_lines(payment: Payment, rng: np.random.Generator) -> list[str]:
     return [misread(lines[int(i)], rng) for i in order]
 
 
-_CONFUSED = {"0": "O", "1": "l", "5": "S", "8": "B", "6": "G", "o": "0", "l": "1", "s": "5", "e": "c", "i": "l", "9": "g", "3": "8"}
+_CONFUSED = {
+    "0": "O",
+    "1": "l",
+    "5": "S",
+    "8": "B",
+    "6": "G",
+    "o": "0",
+    "l": "1",
+    "s": "5",
+    "e": "c",
+    "i": "l",
+    "9": "g",
+    "3": "8",
+}
 
 
 def misread(line: str, rng: np.random.Generator, rate: float = 0.012) -> str:

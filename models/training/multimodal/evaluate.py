@@ -1,4 +1,4 @@
-"""Retrieval: how high the matching payment stands among the candidates, for both modalities, for each alone, and as one could at best."""
+"""Retrieval: how high the matching payment stands among the candidates, with both modalities and with one alone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def retrieval(both: F32, text: F32, picture: F32, payments: list[Payment]) -> di
     Parameters
     ----------
     both, text, picture
-        (q, n) similarity of document i and payment j, document i's own being payment i: of the whole model, without the picture, without the text.
+        (q, n) similarity of document i and payment j, document i's own being payment i: of the whole model, without
+        the picture, without the text.
     """
     result = {
         "candidates": both.shape[1],

@@ -1,13 +1,14 @@
 """Document and payment in one space of 256 dimensions.
 
-Four slots (amount, date, beneficiary, goods) read the document: each attends first to the lines of its text, then to the places of its
-picture (cross-modal attention), and becomes 64 of the 256 numbers. The payment's four fields become theirs without
-attention. Contrastive training (InfoNCE, both ways) makes the two agree.
+Four slots (amount, date, beneficiary, goods) read the document: each attends first to the lines of its text, then to
+the places of its picture (cross-modal attention), and becomes 64 of the 256 numbers. The payment's four fields become
+theirs without attention. Contrastive training (InfoNCE, both ways) makes the two agree.
 
 References
 ----------
-Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021, https://arxiv.org/abs/2103.00020
-Jaegle et al., Perceiver, ICML 2021, https://arxiv.org/abs/2103.03206 (learned queries that read another modality)
+Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021,
+https://arxiv.org/abs/2103.00020 Jaegle et al., Perceiver, ICML 2021, https://arxiv.org/abs/2103.03206 (learned
+queries that read another modality)
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class CrossAttention(nn.Module):  # type: ignore[misc]
 
 
 class DocumentEncoder(nn.Module):  # type: ignore[misc]
-    """`picture` (N, 3, 512, 512) uint8 and `lines` (N, 40, 48) buckets -> `document_embedding` (N, 256), unit vectors."""
+    """`picture` (N, 3, 512, 512) uint8, `lines` (N, 40, 48) buckets -> `document_embedding` (N, 256), unit vectors."""
 
     def __init__(self, config: NetworkConfig, grams: GramEncoder) -> None:
         super().__init__()

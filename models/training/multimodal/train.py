@@ -52,7 +52,9 @@ def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: Mul
         target = _same(payments)
         both = scale * documents @ embedded.T
         contrast = 0.5 * (_soft_cross_entropy(both, target) + _soft_cross_entropy(both.T, target))
-        attended = network.document.see(network.document.slots.expand(len(places), -1, -1), places, torch.zeros_like(places[:, :, 0]))
+        attended = network.document.see(
+            network.document.slots.expand(len(places), -1, -1), places, torch.zeros_like(places[:, :, 0])
+        )
         brand = nn.functional.cross_entropy(name_brand(attended[:, 2]), torch.from_numpy(pictures.brand[rows]))
         return contrast + 0.5 * brand
 

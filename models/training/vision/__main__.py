@@ -1,4 +1,4 @@
-"""`python -m models.training.vision`: draw documents, train, export, quantise where it gains, measure, write the card."""
+"""`python -m models.training.vision`: draw, train, export, quantise where it gains, measure, write the card."""
 
 from __future__ import annotations
 

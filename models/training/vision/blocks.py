@@ -50,7 +50,9 @@ class TransformerLayer(nn.Module):  # type: ignore[misc]
         self.qkv = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, expansion * width), nn.Hardswish(), nn.Linear(expansion * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, expansion * width), nn.Hardswish(), nn.Linear(expansion * width, width)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the layer."""

@@ -56,7 +56,12 @@ def run_steps(
         if (step + 1) % EVERY == 0 or step + 1 == steps:
             partial = path.with_suffix(".partial")
             torch.save(
-                {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": step + 1},
+                {
+                    "module": module.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "step": step + 1,
+                },
                 partial,
             )
             partial.rename(path)

@@ -24,7 +24,7 @@ I64 = npt.NDArray[np.int64]
 FORGERY_CLASSES = (GENUINE, *FORGERY_KINDS)
 DOCUMENT_CLASSES = (*DOCUMENT_KINDS, "other")
 IGNORE = 255
-PART = 200
+PART = 100
 SMALL = SIDE // 4
 
 
@@ -78,7 +78,13 @@ def documents(directory: Path, split: str, count: int, forged_share: float, work
     """Return documents 0 to count - 1 of a split, drawing the parts that are missing."""
     directory.mkdir(parents=True, exist_ok=True)
     tasks = [
-        (directory / f"{split}-{forged_share:.2f}-{first:06d}-{min(PART, count - first)}.npz", split, first, min(PART, count - first), forged_share)
+        (
+            directory / f"{split}-{forged_share:.2f}-{first:06d}-{min(PART, count - first)}.npz",
+            split,
+            first,
+            min(PART, count - first),
+            forged_share,
+        )
         for first in range(0, count, PART)
     ]
     _draw(_draw_documents, tasks, workers)
@@ -106,7 +112,13 @@ def small_pages(directory: Path, name: str, layouts: int, samples: int, workers:
     directory.mkdir(parents=True, exist_ok=True)
     step = max(1, PART // samples)
     tasks = [
-        (directory / f"small-{name}-{samples}-{first:05d}-{min(step, layouts - first)}.npz", name, first, min(step, layouts - first), samples)
+        (
+            directory / f"small-{name}-{samples}-{first:05d}-{min(step, layouts - first)}.npz",
+            name,
+            first,
+            min(step, layouts - first),
+            samples,
+        )
         for first in range(0, layouts, step)
     ]
     _draw(_draw_small, tasks, workers)
@@ -136,9 +148,10 @@ def _draw(function, tasks, workers: int) -> None:  # type: ignore[no-untyped-def
 
 def _draw_documents(task: tuple[Path, str, int, int, float]) -> None:
     path, split, first, count, forged_share = task
-    samples = [draw_sample(first + i, split, forged_share=forged_share) for i in range(count)]
+    care = 1.0 if split == "test-careful" else 0.0
+    samples = [draw_sample(first + i, split, forged_share=forged_share, care=care) for i in range(count)]
     forgery = np.array([FORGERY_CLASSES.index(s.forgery) for s in samples], np.int64)
-    names = [layout for layout in TRAINING_LAYOUTS]
+    names = list(TRAINING_LAYOUTS)
     _save(
         path,
         bytes=np.frombuffer(b"".join(s.jpeg for s in samples), np.uint8),
@@ -154,7 +167,9 @@ def _draw_small(task: tuple[Path, str, int, int, int]) -> None:
     path, name, first, count, samples = task
     images, numbers = [], []
     for number in range(first, first + count):
-        layout = {"random": random_layout, "known": TRAINING_LAYOUTS.__getitem__, "new": NEW_KIND_LAYOUTS.__getitem__}[name](number)
+        layout = {"random": random_layout, "known": TRAINING_LAYOUTS.__getitem__, "new": NEW_KIND_LAYOUTS.__getitem__}[
+            name
+        ](number)
         for sample in range(samples):
             original = draw_original(layout, np.random.default_rng([77, len(name), number, sample]))
             images.append(shrink(canvas(capture.to_jpeg(original.pixels, 92))))

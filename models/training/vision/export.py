@@ -18,8 +18,9 @@ OPSET = 18
 IR_VERSION = 9
 
 TOLERANCE = 2e-3
-"""Allowed difference of any output, torch against ONNX. Probabilities and unit vectors come out within 1e-5; the map holds log-odds of
-some tens, made of float32 sums over about a thousand products in fifteen layers, in another order: 1e-7 x 30 x 1000^0.5."""
+"""Allowed difference of any output, torch against ONNX. Probabilities and unit vectors come out within 1e-5; the map
+holds log-odds of some tens, made of float32 sums over about a thousand products in fifteen layers, in another order:
+1e-7 x 30 x 1000^0.5."""
 
 
 class ParityError(AssertionError):
@@ -93,6 +94,8 @@ def check_parity(
     for output, expected, got in zip(graph.get_outputs(), native, graph.run(None, dict(feeds)), strict=True):
         difference = float(np.max(np.abs(got - expected.numpy())))
         if not difference <= TOLERANCE:
-            raise ParityError(f"{output.name}: ONNX and torch differ by {difference:.2e}, more than {TOLERANCE:.0e}; do not ship it")
+            raise ParityError(
+                f"{output.name}: ONNX and torch differ by {difference:.2e}, more than {TOLERANCE:.0e}; do not ship it"
+            )
         differences[output.name] = difference
     return differences

@@ -1,7 +1,7 @@
 """The vision network: one branch looks closely for traces of editing, the other sees the page as a whole.
 
-`image` is NCHW, uint8 or float, grey levels 0-255, a page in the upper left of a square whose rest is exactly 0. Both branches are
-MobileViTs (see `blocks.py`), smaller than MobileViT-XXS.
+`image` is NCHW, uint8 or float, grey levels 0-255, a page in the upper left of a square whose rest is exactly 0. Both
+branches are MobileViTs (see `blocks.py`), smaller than MobileViT-XXS.
 
 References
 ----------
@@ -57,7 +57,9 @@ class ForensicBranch(nn.Module):  # type: ignore[misc]
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features and the map of log-odds."""
-        stem = torch.cat([self.stem(self.residual(image)), self.colours(image / 127.5 - 1.0)], dim=1)  # (N, 32, H/2, W/2)
+        stem = torch.cat(
+            [self.stem(self.residual(image)), self.colours(image / 127.5 - 1.0)], dim=1
+        )  # (N, 32, H/2, W/2)
         fine = self.fine(stem)  # (N, 48, H/8, W/8)
         coarse = nn.functional.interpolate(self.coarse(fine), scale_factor=2.0, mode="nearest")
         features = self.join(torch.cat([fine, coarse], dim=1))
@@ -80,7 +82,7 @@ class ForgeryHead(nn.Module):  # type: ignore[misc]
     def forward(
         self, features: torch.Tensor, places: torch.Tensor, is_page: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits (N, 7) and the pooled features (N, 64); `is_page` is (N, H/8 * W/8), 1 where there is a page."""
+        """Return logits (N, 7) and pooled features (N, 64); `is_page` (N, H/8 * W/8) is 1 where there is a page."""
         flat = features.flatten(2).transpose(1, 2)  # (N, T, 64)
         evidence = edit_log_odds(places).flatten(1)  # (N, T)
         outside = (1.0 - is_page) * -30.0
@@ -93,7 +95,7 @@ class ForgeryHead(nn.Module):  # type: ignore[misc]
 
 
 class PageBranch(nn.Module):  # type: ignore[misc]
-    """(N, 3, 128, 128) grey levels, the page made small -> unit vectors (N, 128): pages of one kind lie close together."""
+    """(N, 3, 128, 128) grey levels, the page made small -> unit vectors (N, 128): one kind lies close together."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -107,7 +109,8 @@ class PageBranch(nn.Module):  # type: ignore[misc]
             InvertedResidual(80, 128, 2, 3),  # 8
             InvertedResidual(128, 128, 1, 2),
         )
-        # Where on the page a thing stands is what a layout is: the last maps are kept in 4 x 4 parts, not averaged to one.
+        # Where on the page a thing stands is what a layout is: the last maps are kept in 4 x 4 parts, not averaged to
+        # one.
         self.embed = nn.Linear(128 * 16, config.page_embedding)
 
     def forward(self, small: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """INT8: static quantisation with calibration, and the table that decides whether it is shipped.
 
-Weights per channel, activations per tensor, in QDQ form. What must stay exact stays float: the residual filters (their clipped output is
-the signal), the heads, norms and the softmax of attention.
+Weights per channel, activations per tensor, in QDQ form. What must stay exact stays float: the residual filters
+(their clipped output is the signal), the heads, norms and the softmax of attention.
 
 References
 ----------
@@ -25,7 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 Feed = Mapping[str, npt.NDArray[np.generic]]
 
 SMALLER, FASTER, WORSE = 3.5, 2.0, 0.005
-"""A quantised graph is shipped if it is so many times smaller, so many times faster, and loses at most so much of its metric."""
+"""Quantised is shipped if so many times smaller, so many times faster, and at most so much worse in its metric."""
 
 
 class _Feeds(CalibrationDataReader):  # type: ignore[misc]
@@ -36,7 +36,9 @@ class _Feeds(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def quantised(model: onnx.ModelProto, feeds: Iterable[Feed], work: Path, keep_float: Sequence[str] = ()) -> onnx.ModelProto:
+def quantised(
+    model: onnx.ModelProto, feeds: Iterable[Feed], work: Path, keep_float: Sequence[str] = ()
+) -> onnx.ModelProto:
     """Return the graph in INT8.
 
     Parameters
@@ -74,7 +76,10 @@ def latency(graph: onnxruntime.InferenceSession, feeds: Sequence[Feed], repeats:
         started = time.perf_counter()
         graph.run(None, dict(feeds[number % len(feeds)]))
         seconds.append(time.perf_counter() - started)
-    return {"p50_ms": round(float(np.quantile(seconds, 0.5)) * 1e3, 2), "p99_ms": round(float(np.quantile(seconds, 0.99)) * 1e3, 2)}
+    return {
+        "p50_ms": round(float(np.quantile(seconds, 0.5)) * 1e3, 2),
+        "p99_ms": round(float(np.quantile(seconds, 0.99)) * 1e3, 2),
+    }
 
 
 def gains(row_float: Mapping[str, Any], row_int8: Mapping[str, Any], metric: str) -> bool:

@@ -1,12 +1,13 @@
 """Fixed high-pass filters before the network: what is left of an image when its content is predicted away.
 
-Three filters of the spatial rich model, as in the noise stream of Zhou et al.: sensor noise, resampling and JPEG history live in such
-residuals, and letters mostly do not.
+Three filters of the spatial rich model, as in the noise stream of Zhou et al.: sensor noise, resampling and JPEG
+history live in such residuals, and letters mostly do not.
 
 References
 ----------
-Fridrich and Kodovsky, Rich Models for Steganalysis of Digital Images, IEEE TIFS 2012, https://doi.org/10.1109/TIFS.2012.2190402
-Zhou, Han, Morariu and Davis, Learning Rich Features for Image Manipulation Detection, CVPR 2018, https://arxiv.org/abs/1805.04953
+Fridrich and Kodovsky, Rich Models for Steganalysis of Digital Images, IEEE TIFS 2012,
+https://doi.org/10.1109/TIFS.2012.2190402 Zhou, Han, Morariu and Davis, Learning Rich Features for Image Manipulation
+Detection, CVPR 2018, https://arxiv.org/abs/1805.04953
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SQUARE_3 = [[0, 0, 0, 0, 0], [0, -1, 2, -1, 0], [0, 2, -4, 2, 0], [0, -1, 2, -1
 _SQUARE_5 = [[-1, 2, -2, 2, -1], [2, -6, 8, -6, 2], [-2, 8, -12, 8, -2], [2, -6, 8, -6, 2], [-1, 2, -2, 2, -1]]
 
 CLIP, SCALE = 8.0, 3.0
-"""Grey levels at which a residual is cut, and that count as 1: noise is about 3, an edge of a letter 50 and more, and would drown it."""
+"""Grey levels at which a residual is cut, and that count as 1: noise is about 3, an edge of a letter 50 and more."""
 
 
 class Residual(nn.Module):  # type: ignore[misc]  # torch's types are not followed

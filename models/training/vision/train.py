@@ -31,9 +31,9 @@ F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
 OUTPUTS = ("forgery", "document", "page_embedding", "forensic_embedding", "heat")
-HEAD_DOCUMENTS = 400
-KNOWN_SAMPLES, NEW_SAMPLES = 24, 20
-CALIBRATION_DOCUMENTS = 48
+HEAD_DOCUMENTS = 200
+KNOWN_SAMPLES, NEW_SAMPLES = 20, 15
+CALIBRATION_DOCUMENTS = 32
 
 
 def build(config: VisionConfig, output: Path, work: Path, threads: int) -> dict[str, Any]:
@@ -53,13 +53,21 @@ def build(config: VisionConfig, output: Path, work: Path, threads: int) -> dict[
     rows, best = {}, None
     for name, graph in (("fp32", model), ("int8", small)):
         opened = session(graph, 1)
-        row = {"bytes": len(graph.SerializeToString()), **latency(opened, feeds, 60), **measure(opened, held_out, validation, new, config)}
-        logger.info("%s: %s", name, row)
+        row = {
+            "bytes": len(graph.SerializeToString()),
+            **latency(opened, feeds, 60),
+            **measure(opened, held_out, validation, new, config),
+        }
+        logger.info("%s: %s", name, {k: v for k, v in row.items() if k != "genuine_scores"})
         rows[name] = row
         if name == "fp32" or gains(rows["fp32"], row, "roc_auc"):
             best = (name, graph, row)
     assert best is not None
+    # A forger who imitates blur and noise: measured so that nobody takes the other figures for what they are not.
+    careful = documents(work, "test-careful", config.careful_documents, 1.0, threads)
     name, graph, row = best
+    against = np.concatenate([row["genuine_scores"], held_out_score(session(graph), careful)])
+    truth = np.concatenate([np.zeros(int((held_out.forgery == 0).sum()), np.int64), careful.forgery])
     card = {
         "name": MODEL_NAME,
         "version": MODEL_VERSION,
@@ -83,8 +91,16 @@ def build(config: VisionConfig, output: Path, work: Path, threads: int) -> dict[
             "new_kinds": [x.kind for x in NEW_KIND_LAYOUTS],
             "config": dataclasses.asdict(config),
         },
-        "metrics": {"held_out": row["held_out"], "document_kind_accuracy": row["document_kind_accuracy"], "few_shot": row["few_shot"]},
-        "compression": {k: {m: v for m, v in r.items() if m in ("bytes", "p50_ms", "p99_ms", "roc_auc", "few_shot_accuracy")} for k, r in rows.items()},
+        "metrics": {
+            "held_out": row["held_out"],
+            "document_kind_accuracy": row["document_kind_accuracy"],
+            "few_shot": row["few_shot"],
+            "careful_forger": forgery_metrics(against, truth),
+        },
+        "compression": {
+            k: {m: v for m, v in r.items() if m in ("bytes", "p50_ms", "p99_ms", "roc_auc", "few_shot_accuracy")}
+            for k, r in rows.items()
+        },
         "parity": parity,
     }
     write_folder(output, {"vision.onnx": graph.SerializeToString(deterministic=True)}, card)
@@ -98,7 +114,12 @@ def trained(config: VisionConfig, work: Path, threads: int) -> VisionNetwork:
     drawn = documents(work, "train", config.documents, config.forged_share, threads)
     train_forensic(network, drawn, config, work)
     known = small_pages(work, "known", len(TRAINING_LAYOUTS), KNOWN_SAMPLES, threads)
-    train_page(network, join_pages(known, small_pages(work, "random", config.random_layouts, config.layout_samples, threads)), config, work)
+    train_page(
+        network,
+        join_pages(known, small_pages(work, "random", config.random_layouts, config.layout_samples, threads)),
+        config,
+        work,
+    )
     # Whole pages of the training layouts, as many genuine as forged, that the crops were not cut from.
     head = documents(work, "train-head", min(HEAD_DOCUMENTS, config.documents), 0.5, threads)
     fit_head(network, page_features(network, head.jpegs), head.forgery, config)
@@ -116,6 +137,11 @@ def run(graph: onnxruntime.InferenceSession, jpegs: list[bytes], batch: int = 4)
     return tuple(np.concatenate([part[k] for part in parts]) for k in range(4))
 
 
+def held_out_score(graph: onnxruntime.InferenceSession, drawn: Documents) -> F32:
+    """Return the log-odds of forged of every document."""
+    return forged_log_odds(run(graph, drawn.jpegs)[0])
+
+
 def forged_log_odds(forgery: F32) -> F32:
     """Return the log-odds of any forgery, (n, 7) probabilities -> (n,)."""
     genuine = np.clip(forgery[:, 0].astype(np.float64), 1e-9, 1 - 1e-9)
@@ -124,21 +150,28 @@ def forged_log_odds(forgery: F32) -> F32:
 
 
 def measure(
-    graph: onnxruntime.InferenceSession, held_out: Documents, validation: Documents, new: tuple[npt.NDArray[np.uint8], I64], config: VisionConfig
+    graph: onnxruntime.InferenceSession,
+    held_out: Documents,
+    validation: Documents,
+    new: tuple[npt.NDArray[np.uint8], I64],
+    config: VisionConfig,
 ) -> dict[str, Any]:
-    """Return the graph's metrics on held-out layouts and new kinds; the threshold comes from validation, in training layouts."""
+    """Return the graph's metrics on held-out layouts and new kinds; the threshold comes from training layouts."""
     forgery, document, _, _ = run(graph, held_out.jpegs)
     score = forged_log_odds(forgery)
     held = forgery_metrics(score, held_out.forgery)
     forged = held_out.forgery > 0
-    held["forgery_kind_accuracy"] = round(float((forgery[forged, 1:].argmax(1) + 1 == held_out.forgery[forged]).mean()), 4)
+    held["forgery_kind_accuracy"] = round(
+        float((forgery[forged, 1:].argmax(1) + 1 == held_out.forgery[forged]).mean()), 4
+    )
     tuned = forged_log_odds(run(graph, validation.jpegs)[0])
     threshold = threshold_at(0.01, tuned[validation.forgery == 0])
     held["at_threshold"] = {
         "recall": round(float((score[forged] >= threshold).mean()), 4),
         "false_alarms": round(float((score[~forged] >= threshold).mean()), 4),
     }
-    # New kinds come as small pages; the graph wants whole ones, whose average over 4 x 4 pixels is the small page again.
+    # New kinds come as small pages; the graph wants whole ones, whose average over 4 x 4 pixels is the small page
+    # again.
     whole = [np.repeat(np.repeat(new[0][i : i + 4], 4, 2), 4, 3) for i in range(0, len(new[0]), 4)]
     embedding = np.concatenate([graph.run(["page_embedding"], {"image": w})[0] for w in whole])
     few = few_shot_accuracy(embedding, new[1], config.few_shot_tries, config.seed)
@@ -147,8 +180,12 @@ def measure(
         "few_shot_accuracy": few["accuracy_mean"],
         "document_kind_accuracy": round(float((document.argmax(1) == held_out.document).mean()), 4),
         "held_out": held,
+        "genuine_scores": score[~forged],
         "few_shot": few,
-        "thresholds": {"forged_probability": round(float(1 / (1 + np.exp(-threshold))), 6), "chosen": "1% of the genuine documents of validation"},
+        "thresholds": {
+            "forged_probability": round(float(1 / (1 + np.exp(-threshold))), 6),
+            "chosen": "1% of the genuine documents of validation",
+        },
     }
 
 

@@ -95,7 +95,7 @@ def _page_class(places: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class PageFeatures:
-    """What the head needs of whole pages: features (n, 64, 64, 64) half precision, logits of places, where the page is."""
+    """What the head needs of whole pages: features (n, 64, 64, 64), logits of places, where the page is."""
 
     features: torch.Tensor
     places: torch.Tensor
@@ -118,7 +118,7 @@ def page_features(network: VisionNetwork, jpegs: list[bytes], batch: int = 4) ->
 
 
 def fit_head(network: VisionNetwork, pages: PageFeatures, forgery: npt.NDArray[np.int64], config: VisionConfig) -> None:
-    """Fit the head anew on whole pages, the branch left alone: a page has more places than a crop, and more chances to err."""
+    """Fit the head anew on whole pages, the branch left alone: a page has more places to err in than a crop."""
     torch.manual_seed(config.seed + 1)
     head: ForgeryHead = network.head
     head.train()

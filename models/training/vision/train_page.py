@@ -1,4 +1,5 @@
-"""Train the page branch: each layout is a class, most of them made up, so that the embedding tells arrangements apart in general.
+"""Train the page branch: each layout is a class, most of them made up, so that the embedding tells arrangements apart
+in general.
 
 Cosine softmax over layouts (NormFace), then the kinds of documents are read off the embedding by a linear layer.
 

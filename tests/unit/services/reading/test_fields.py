@@ -39,7 +39,10 @@ def test_impossible_days_are_none() -> None:
 
 
 def test_fields_that_were_read_agree_and_say_where() -> None:
-    checks = {c.field: c for c in check_fields(PAYMENT, lines("1.234,56 EUR", "Datum13.04.2025", "0live oil", "Pay toSolvikTrading"))}
+    checks = {
+        c.field: c
+        for c in check_fields(PAYMENT, lines("1.234,56 EUR", "Datum13.04.2025", "0live oil", "Pay toSolvikTrading"))
+    }
     assert all(check.agrees is True for check in checks.values())
     assert checks["date"].box == (10, 20, 200, 35)
 

@@ -13,10 +13,15 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 probability = st.integers(0, 10_000).map(lambda n: n / 10_000)
 kinds = st.lists(
-    st.fixed_dictionaries({"kind": st.sampled_from(["splice", "copy_move", "invoice"]), "probability": probability}), min_size=1, max_size=3
+    st.fixed_dictionaries({"kind": st.sampled_from(["splice", "copy_move", "invoice"]), "probability": probability}),
+    min_size=1,
+    max_size=3,
 )
 regions = st.lists(
-    st.fixed_dictionaries({"box": st.tuples(*[st.integers(0, 999)] * 4).map(list), "log_odds": st.integers(0, 20).map(float)}), max_size=3
+    st.fixed_dictionaries(
+        {"box": st.tuples(*[st.integers(0, 999)] * 4).map(list), "log_odds": st.integers(0, 20).map(float)}
+    ),
+    max_size=3,
 )
 checks = st.lists(
     st.builds(
@@ -36,9 +41,16 @@ def numbers(value: object) -> list[float]:
 
 
 @given(probability, probability, kinds, kinds, regions, checks)
-def test_every_number_of_a_statement_is_in_the_value_it_rests_on(p, threshold, forgery, document, marked, fields) -> None:
+def test_every_number_of_a_statement_is_in_the_value_it_rests_on(
+    p, threshold, forgery, document, marked, fields
+) -> None:
     report = draft_report(
-        forged_probability=p, threshold=threshold, forgery_kinds=forgery, document_kinds=document, regions=marked, fields=fields
+        forged_probability=p,
+        threshold=threshold,
+        forgery_kinds=forgery,
+        document_kinds=document,
+        regions=marked,
+        fields=fields,
     )
     for finding in report["findings"]:
         known = numbers(finding["value"])

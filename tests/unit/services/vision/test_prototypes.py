@@ -37,7 +37,9 @@ def test_they_survive_a_round_trip_as_text() -> None:
     assert again.nearest("document", samples(2, 1, 1)[0])[0] == "payslip"
 
 
-@pytest.mark.parametrize(("aspect", "kind", "count"), [("colour", "a", 5), ("document", "", 5), ("document", "a/b", 5), ("document", "a", 2)])
+@pytest.mark.parametrize(
+    ("aspect", "kind", "count"), [("colour", "a", 5), ("document", "", 5), ("document", "a/b", 5), ("document", "a", 2)]
+)
 def test_what_cannot_be_enrolled_is_refused(aspect: str, kind: str, count: int) -> None:
     with pytest.raises(ValueError, match=r"aspect|name|samples"):
         Prototypes().with_kind(aspect, kind, samples(0, count, 0))

@@ -113,7 +113,9 @@ def test_the_report_rests_on_the_prediction(model, samples) -> None:
     answer = model.explain(model.preprocess(an_instance(samples[1].jpeg)), {"pixels": False})
     assert "heat_map" not in answer
     finding = next(f for f in answer["report"]["findings"] if f["source"] == "forged_probability")
-    assert finding["value"]["forged_probability"] == pytest.approx(float(answer["prediction"]["forged_probability"]), abs=1e-4)
+    assert finding["value"]["forged_probability"] == pytest.approx(
+        float(answer["prediction"]["forged_probability"]), abs=1e-4
+    )
 
 
 def test_a_new_kind_of_document_is_learned_from_five_samples_without_changing_the_old_version(model) -> None:
@@ -125,7 +127,11 @@ def test_a_new_kind_of_document_is_learned_from_five_samples_without_changing_th
         grown = result.model
     assert grown.version != model.version
     assert model.predict([model.preprocess(instances[0])])[0]["enrolled"] == {"document": None, "forgery": None}
-    queries = [(layout.kind, draw_sample(FIRST_SEED + 50 + i, "new", GENUINE, layout).jpeg) for layout in NEW_KIND_LAYOUTS[:5] for i in range(3)]
+    queries = [
+        (layout.kind, draw_sample(FIRST_SEED + 50 + i, "new", GENUINE, layout).jpeg)
+        for layout in NEW_KIND_LAYOUTS[:5]
+        for i in range(3)
+    ]
     answers = grown.predict([grown.preprocess(an_instance(jpeg)) for _, jpeg in queries])
     right = [answer["enrolled"]["document"]["kind"] == kind for (kind, _), answer in zip(queries, answers, strict=True)]
     assert np.mean(right) >= 0.8

@@ -122,7 +122,7 @@ def test_a_photo_is_replaced_only_where_there_is_one() -> None:
 def test_another_value_in_one_field_moves_nothing_else() -> None:
     original = an_original("cheque")
     edited = render(original.page.with_text("amount", "999.99 EUR")).image
-    left, top, right, bottom = original.drawing.values["amount"]
+    left, top, _, bottom = original.drawing.values["amount"]
     before, after = np.asarray(original.drawing.image).copy(), np.asarray(edited).copy()
     before[top - 6 : bottom + 6, left - 6 :] = after[top - 6 : bottom + 6, left - 6 :] = 0
     assert (before == after).all()
