@@ -72,7 +72,7 @@ def regions(heat: F32, size: tuple[int, int], least: float = 0.0, most: int = 5)
     """
     hot = heat > least
     seen = np.zeros_like(hot)
-    found = []
+    found: list[dict[str, Any]] = []
     for start_y, start_x in np.argwhere(hot):
         if seen[start_y, start_x]:
             continue

@@ -231,10 +231,10 @@ def _figure(draw: ImageDraw.ImageDraw, page: Page, name: str, box: figures.Box, 
             draw.line((left, y, right, y), fill=style.ink, width=1)
     elif name == "chart":
         count = int(rng.integers(5, 10))
-        step = (right - left) / count
+        wide = (right - left) / count
         for bar in range(count):
-            height = (bottom - top) * float(rng.uniform(0.2, 1.0))
-            draw.rectangle((left + bar * step, bottom - height, left + (bar + 0.7) * step, bottom), fill=style.accent)
+            high = (bottom - top) * float(rng.uniform(0.2, 1.0))
+            draw.rectangle((left + bar * wide, bottom - high, left + (bar + 0.7) * wide, bottom), fill=style.accent)
     else:
         raise ValueError(f"no figure {name!r}: name one of the elements of layouts.py")
 

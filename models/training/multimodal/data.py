@@ -202,7 +202,7 @@ def benchmark_payments(candidates: int, group: int, seed: int) -> list[Payment]:
     payments: list[Payment] = []
     while len(payments) < candidates:
         brands = rng.choice(len(BRANDS), group, replace=False)
-        payments += alike(draw_payment(rng), brands, rng, "brand")
+        payments += alike(draw_payment(rng), brands.tolist(), rng, "brand")
     return payments[:candidates]
 
 

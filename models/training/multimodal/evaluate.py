@@ -13,12 +13,13 @@ F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]
 
 
-def mrr_at_10(similarity: F32 | F64) -> float:
+def mrr_at_10(similarity: F32) -> float:
     """Return the mean reciprocal rank of the diagonal in its row, 0 beyond rank 10.
 
     Ties count as the mean rank of those tied: an order among equals is luck, not skill.
     """
-    own = np.diagonal(similarity)[:, None]
+    similarity = similarity.astype(np.float64)
+    own = similarity.diagonal()[:, None]
     rank = 1.0 + (similarity > own).sum(1) + ((similarity == own).sum(1) - 1) / 2.0
     return float(np.where(rank <= 10, 1.0 / rank, 0.0).mean())
 

@@ -40,9 +40,9 @@ class VisionConfig:
     test_documents: int = 800
     careful_documents: int = 100
     forged_share: float = 0.65
-    crop: int = 224
+    crop: int = 160
     batch_size: int = 24
-    steps: int = 450
+    steps: int = 640
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.02
     head_epochs: int = 60

@@ -25,6 +25,7 @@ FORGERY_CLASSES = (GENUINE, *FORGERY_KINDS)
 DOCUMENT_CLASSES = (*DOCUMENT_KINDS, "other")
 IGNORE = 255
 PART = 100
+_LISTED = {"known": TRAINING_LAYOUTS, "new": NEW_KIND_LAYOUTS}
 SMALL = SIDE // 4
 
 
@@ -167,9 +168,7 @@ def _draw_small(task: tuple[Path, str, int, int, int]) -> None:
     path, name, first, count, samples = task
     images, numbers = [], []
     for number in range(first, first + count):
-        layout = {"random": random_layout, "known": TRAINING_LAYOUTS.__getitem__, "new": NEW_KIND_LAYOUTS.__getitem__}[
-            name
-        ](number)
+        layout = random_layout(number) if name == "random" else _LISTED[name][number]
         for sample in range(samples):
             original = draw_original(layout, np.random.default_rng([77, len(name), number, sample]))
             images.append(shrink(canvas(capture.to_jpeg(original.pixels, 92))))

@@ -33,7 +33,7 @@ def test_perfect_scores_are_perfect_and_kinds_are_listed() -> None:
 
 
 def test_ties_are_ranked_in_their_middle() -> None:
-    assert mrr_at_10(np.eye(4)) == 1.0
+    assert mrr_at_10(np.eye(4, dtype=np.float32)) == 1.0
     assert mrr_at_10(np.ones((4, 4))) == pytest.approx(1 / 2.5)
     assert mrr_at_10(-np.eye(20)) == 0.0
     assert recall_at(np.eye(4, dtype=np.float32), 1) == 1.0
