@@ -31,9 +31,9 @@ class MultimodalConfig:
     """
 
     documents: int = 800
-    batch_size: int = 64
+    batch_size: int = 48
     group: int = 8
-    steps: int = 350
+    steps: int = 260
     learning_rate: float = 2e-3
     candidates: int = 1_000
     queries: int = 240

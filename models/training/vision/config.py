@@ -36,8 +36,8 @@ class VisionConfig:
     """
 
     documents: int = 1_000
-    validation_documents: int = 300
-    test_documents: int = 800
+    validation_documents: int = 200
+    test_documents: int = 600
     careful_documents: int = 100
     forged_share: float = 0.65
     crop: int = 160
@@ -48,8 +48,8 @@ class VisionConfig:
     head_epochs: int = 60
     random_layouts: int = 100
     layout_samples: int = 8
-    page_batch_size: int = 48
-    page_steps: int = 300
+    page_batch_size: int = 40
+    page_steps: int = 260
     page_learning_rate: float = 2e-3
     few_shot_tries: int = 20
     seed: int = 0

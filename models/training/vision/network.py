@@ -100,14 +100,11 @@ class PageBranch(nn.Module):  # type: ignore[misc]
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            convolution(4, 24, 3, 2),  # 64
-            InvertedResidual(24, 32, 1, 2),
-            InvertedResidual(32, 48, 2, 3),  # 32
-            InvertedResidual(48, 48, 1, 3),
+            convolution(4, 24, 5, 4),  # 32
+            InvertedResidual(24, 48, 1, 3),
             InvertedResidual(48, 80, 2, 3),  # 16
             MobileViTBlock(80, 96, 2, 4),
             InvertedResidual(80, 128, 2, 3),  # 8
-            InvertedResidual(128, 128, 1, 2),
         )
         # Where on the page a thing stands is what a layout is: the last maps are kept in 4 x 4 parts, not averaged to
         # one.
@@ -144,7 +141,6 @@ class VisionNetwork(nn.Module):  # type: ignore[misc]
         self.head = ForgeryHead(config)
         self.page = PageBranch(config)
         self.kind = nn.Linear(config.page_embedding, config.document_classes)
-        self.temperature = nn.Parameter(torch.tensor(1.0), requires_grad=False)
 
     def forward(
         self, image: torch.Tensor
@@ -157,7 +153,7 @@ class VisionNetwork(nn.Module):  # type: ignore[misc]
         embedding = self.page(nn.functional.avg_pool2d(image, 4))
         document = torch.softmax(self.kind(embedding), dim=1)
         heat = edit_log_odds(places) * is_page - 30.0 * (1.0 - is_page)
-        return torch.softmax(logits / self.temperature, dim=1), document, embedding, pooled, heat
+        return torch.softmax(logits, dim=1), document, embedding, pooled, heat
 
 
 def page_places(image: torch.Tensor) -> torch.Tensor:

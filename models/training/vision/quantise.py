@@ -11,7 +11,7 @@ ONNX Runtime, Quantize ONNX models: https://onnxruntime.ai/docs/performance/mode
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,10 @@ class _Feeds(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantised(
-    model: onnx.ModelProto, feeds: Iterable[Feed], work: Path, keep_float: Sequence[str] = ()
+    model: onnx.ModelProto,
+    feeds: Iterable[Feed],
+    work: Path,
+    keep_float: Callable[[onnx.ModelProto], Sequence[str]] = lambda _: (),
 ) -> onnx.ModelProto:
     """Return the graph in INT8.
 
@@ -46,12 +49,15 @@ def quantised(
     feeds
         Calibration inputs.
     keep_float
-        Names of nodes that stay float.
+        Names of the nodes of the prepared graph that stay float, beside products of two activations.
     """
     work.mkdir(parents=True, exist_ok=True)
     source, prepared, target = work / "float.onnx", work / "prepared.onnx", work / "int8.onnx"
     source.write_bytes(model.SerializeToString())
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    ready = onnx.load(str(prepared))
+    constants = {initializer.name for initializer in ready.graph.initializer}
+    products = [n.name for n in ready.graph.node if n.op_type == "MatMul" and not constants & set(n.input)]
     quantize_static(
         str(prepared),
         str(target),
@@ -62,24 +68,32 @@ def quantised(
         weight_type=QuantType.QInt8,
         activation_type=QuantType.QUInt8,
         calibrate_method=CalibrationMethod.MinMax,
-        nodes_to_exclude=list(keep_float),
-        extra_options={"ActivationSymmetric": False, "CalibMovingAverage": True},
+        nodes_to_exclude=[*keep_float(ready), *products],
+        extra_options={"CalibMovingAverage": True},
     )
     return onnx.load(str(target))
 
 
-def latency(graph: onnxruntime.InferenceSession, feeds: Sequence[Feed], repeats: int) -> dict[str, float]:
-    """Return p50 and p99 of one instance at a time, in milliseconds."""
-    graph.run(None, dict(feeds[0]))
-    seconds = []
+def latencies(
+    graphs: Sequence[onnxruntime.InferenceSession], feeds: Sequence[Feed], repeats: int
+) -> list[dict[str, float]]:
+    """Return p50 and p99 of one instance at a time in milliseconds, of each graph.
+
+    The graphs take turns, so that whatever else runs on the machine slows all of them alike: their ratio holds on a
+    busy machine too.
+    """
+    seconds: list[list[float]] = [[] for _ in graphs]
+    for graph in graphs:
+        graph.run(None, dict(feeds[0]))
     for number in range(repeats):
-        started = time.perf_counter()
-        graph.run(None, dict(feeds[number % len(feeds)]))
-        seconds.append(time.perf_counter() - started)
-    return {
-        "p50_ms": round(float(np.quantile(seconds, 0.5)) * 1e3, 2),
-        "p99_ms": round(float(np.quantile(seconds, 0.99)) * 1e3, 2),
-    }
+        for graph, taken in zip(graphs, seconds, strict=True):
+            started = time.perf_counter()
+            graph.run(None, dict(feeds[number % len(feeds)]))
+            taken.append(time.perf_counter() - started)
+    return [
+        {"p50_ms": round(float(np.quantile(s, 0.5)) * 1e3, 2), "p99_ms": round(float(np.quantile(s, 0.99)) * 1e3, 2)}
+        for s in seconds
+    ]
 
 
 def gains(row_float: Mapping[str, Any], row_int8: Mapping[str, Any], metric: str) -> bool:
