@@ -154,6 +154,7 @@ def calibration(
         rng = np.random.default_rng([config.seed, 14, batch])
         payments, rows = groups(config, rows_of, rng)
         fields, lines = encode_all(payments, [simulated_lines(p, rng) for p in payments])
+        payments, fields, lines = payments[: len(rows)], fields[: len(rows)], lines[: len(rows)]
         with torch.inference_mode():
             places = network.document.picture(torch.from_numpy(distort(pictures.images[rows], rng)))
             documents = network.document.embed(places, torch.from_numpy(lines))

@@ -55,9 +55,8 @@ class PictureEncoder(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.layers = nn.Sequential(
             convolution(3, 32, 7, 4),  # 64
-            InvertedResidual(32, 32, 1, 2),
-            InvertedResidual(32, 48, 2, 3),  # 32
-            InvertedResidual(48, 64, 2, 3),  # 16
+            InvertedResidual(32, 64, 2, 2),  # 32
+            InvertedResidual(64, 64, 2, 2),  # 16
             MobileViTBlock(64, config.width, 1, config.heads),
         )
         self.project = nn.Conv2d(64, config.width, 1)
@@ -120,17 +119,24 @@ class DocumentEncoder(nn.Module):  # type: ignore[misc]
 
 
 class PaymentEncoder(nn.Module):  # type: ignore[misc]
-    """`fields` (N, 4, 48) buckets of n-grams -> `payment_embedding` (N, 256), unit vectors."""
+    """`fields` (N, 4, 48) buckets of n-grams -> `payment_embedding` (N, 256), unit vectors.
 
-    def __init__(self, config: NetworkConfig, grams: GramEncoder) -> None:
+    A field is mapped by the document's own linear layers, so that a value and the line that prints it are close before
+    any training; what training adds is which line a slot must read, and which emblem goes with a name.
+    """
+
+    def __init__(self, document: DocumentEncoder) -> None:
         super().__init__()
-        self.grams = grams
-        self.project = nn.Parameter(torch.randn(len(FIELDS), config.gram, config.slot) / config.gram**0.5)
+        self.grams = document.grams
+        self.value = document.read_text.value
+        self.project = document.from_text
         self.refine = nn.Sequential(nn.Linear(256, 256), nn.Hardswish(), nn.Linear(256, 256))
+        nn.init.zeros_(self.refine[2].weight)
+        nn.init.zeros_(self.refine[2].bias)
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         """Embed payments."""
-        each = torch.einsum("nfg,fgs->nfs", self.grams(fields), self.project).flatten(1)  # (N, 256)
+        each = self.project(self.value(self.grams(fields))).flatten(1)  # (N, 256)
         return nn.functional.normalize(each + self.refine(each), dim=1)
 
 
@@ -139,7 +145,6 @@ class MultimodalNetwork(nn.Module):  # type: ignore[misc]
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        grams = GramEncoder(config)
-        self.document = DocumentEncoder(config, grams)
-        self.payment = PaymentEncoder(config, grams)
+        self.document = DocumentEncoder(config, GramEncoder(config))
+        self.payment = PaymentEncoder(self.document)
         self.log_scale = nn.Parameter(torch.tensor(2.7))

@@ -18,8 +18,11 @@ from models.training.multimodal.network import MultimodalNetwork
 from models.training.vision.checkpoint import run_steps
 from models.training.vision.train_page import distort
 
-DROP_PICTURE, DROP_TEXT = 0.1, 0.1
-"""Shares of steps without picture, or without text: the model must give what it can when one is missing."""
+PICTURED_GROUPS = 3
+"""Groups of a batch whose pictures are looked at; they differ in the beneficiary. The others have text alone, and differ
+in it: pictures are what training costs, and the model must give what it can when one modality is missing."""
+DROP_TEXT = 0.15
+"""Share of steps in which the groups with pictures have no text."""
 
 
 def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: MultimodalConfig, work: Path) -> None:
@@ -40,13 +43,12 @@ def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: Mul
         fields, lines = encode_all(payments, [simulated_lines(p, rng) for p in payments])
         image = torch.from_numpy(distort(pictures.images[rows], rng)).contiguous(memory_format=torch.channels_last)
         places = network.document.picture(image)
-        draw = rng.random()
-        line_ids = torch.from_numpy(lines).long()
-        seen = torch.zeros_like(places) if draw < DROP_PICTURE else places
-        if DROP_PICTURE <= draw < DROP_PICTURE + DROP_TEXT:
-            line_ids = torch.zeros_like(line_ids)
-        documents = network.document.embed(seen, line_ids)
-        embedded = network.payment(torch.from_numpy(fields).long())
+        line_ids = torch.from_numpy(lines)
+        if rng.random() < DROP_TEXT:
+            line_ids[: len(rows)] = 0
+        unseen = torch.zeros(len(payments) - len(rows), *places.shape[1:])
+        documents = network.document.embed(torch.cat([places, unseen]), line_ids)
+        embedded = network.payment(torch.from_numpy(fields))
         scale = network.log_scale.exp().clamp(max=60.0)
         # Payments that are equal in all fields (two of one brand in a group) are no negatives of each other.
         target = _same(payments)
@@ -56,7 +58,7 @@ def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: Mul
             network.document.slots.expand(len(places), -1, -1), places, torch.zeros_like(places[:, :, 0])
         )
         brand = nn.functional.cross_entropy(name_brand(attended[:, 2]), torch.from_numpy(pictures.brand[rows]))
-        return contrast + 0.5 * brand
+        return contrast + brand
 
     run_steps(work / "multimodal.pt", module, optimizer, schedule, config.steps, loss_of)
 
@@ -64,18 +66,18 @@ def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: Mul
 def groups(
     config: MultimodalConfig, by_brand: Sequence[npt.NDArray[np.int64]], rng: np.random.Generator
 ) -> tuple[list[Payment], npt.NDArray[np.int64]]:
-    """Return the payments of a batch, group by group, and the row of a picture with each one's emblem."""
+    """Return the payments of a batch, group by group, and the row of a picture for each of the first ones."""
     payments: list[Payment] = []
     rows: list[int] = []
     brands_here = [b for b, pictures in enumerate(by_brand) if len(pictures)]
-    for _ in range(config.batch_size // config.group):
-        what = ("brand", "brand", "amount", "day")[int(rng.integers(4))]
-        if what == "brand":
+    for number in range(config.batch_size // config.group):
+        if number < PICTURED_GROUPS:
             brands = rng.choice(brands_here, config.group, replace=len(brands_here) < config.group)
+            rows += [int(rng.choice(by_brand[int(b)])) for b in brands]
+            payments += alike(draw_payment(rng), brands.tolist(), rng, "brand")
         else:
             brands = np.full(config.group, rng.choice(brands_here))
-        payments += alike(draw_payment(rng), brands.tolist(), rng, what)
-        rows += [int(rng.choice(by_brand[int(b)])) for b in brands]
+            payments += alike(draw_payment(rng), brands.tolist(), rng, ("amount", "day")[int(rng.integers(2))])
     return payments, np.array(rows)
 
 
