@@ -19,8 +19,8 @@ from models.training.vision.checkpoint import run_steps
 from models.training.vision.train_page import distort
 
 PICTURED_GROUPS = 3
-"""Groups of a batch whose pictures are looked at; they differ in the beneficiary. The others have text alone, and differ
-in it: pictures are what training costs, and the model must give what it can when one modality is missing."""
+"""Groups of a batch whose pictures are looked at; they differ in the beneficiary. The others have text alone and
+differ in it: pictures are what training costs, and the model must give what it can when one is missing."""
 DROP_TEXT = 0.15
 """Share of steps in which the groups with pictures have no text."""
 
