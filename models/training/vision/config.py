@@ -45,7 +45,7 @@ class VisionConfig:
     steps: int = 640
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.02
-    head_epochs: int = 60
+    head_epochs: int = 30
     random_layouts: int = 100
     layout_samples: int = 8
     page_batch_size: int = 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ I64 = npt.NDArray[np.int64]
 
 OUTPUTS = ("forgery", "document", "page_embedding", "forensic_embedding", "heat")
 HEAD_DOCUMENTS = 200
-COMPARED_DOCUMENTS = 120
+COMPARED_DOCUMENTS = 100
+KEPT = 50
 KNOWN_SAMPLES, NEW_SAMPLES = 20, 15
 CALIBRATION_DOCUMENTS = 32
 
@@ -53,20 +55,27 @@ def build(config: VisionConfig, output: Path, work: Path, threads: int) -> dict[
     small = quantised(model, ({"image": images([j])} for j in calibration), work / "quantise", kept_float)
     graphs = {"fp32": model, "int8": small}
     opened = {name: session(graph, 1) for name, graph in graphs.items()}
+    # Answers are kept by the graph that gave them.
+    kept = {
+        name: work / "answers" / hashlib.sha256(g.SerializeToString(deterministic=True)).hexdigest()[:12]
+        for name, g in graphs.items()
+    }
     rows: dict[str, dict[str, Any]] = {}
     some = min(COMPARED_DOCUMENTS, len(held_out))
     for (name, graph), times in zip(graphs.items(), latencies(list(opened.values()), feeds, 40), strict=True):
-        compared = forged_log_odds(run(opened[name], held_out.jpegs[:some])[0])
+        compared = forged_log_odds(run(opened[name], held_out.jpegs[:some], kept[name] / "test")[0])
         auc = forgery_metrics(compared, held_out.forgery[:some])["roc_auc"]
         rows[name] = {"bytes": len(graph.SerializeToString()), **times, "documents": some, "roc_auc": auc}
         logger.info("%s: %s", name, rows[name])
     name = "int8" if gains(rows["fp32"], rows["int8"], "roc_auc") else "fp32"
     graph = graphs[name]
-    row = measure(opened[name], held_out, validation, new, config)
+    row = measure(opened[name], kept[name], held_out, validation, new, config)
     logger.info("%s: %s", name, {k: v for k, v in row.items() if k != "genuine_scores"})
     # A forger who imitates blur and noise: measured so that nobody takes the other figures for what they are not.
     careful = documents(work, "test-careful", config.careful_documents, 1.0, threads)
-    against = np.concatenate([row["genuine_scores"], held_out_score(opened[name], careful)])
+    against = np.concatenate(
+        [row["genuine_scores"], forged_log_odds(run(opened[name], careful.jpegs, kept[name] / "careful")[0])]
+    )
     truth = np.concatenate([np.zeros(int((held_out.forgery == 0).sum()), np.int64), careful.forgery])
     card = {
         "name": MODEL_NAME,
@@ -108,6 +117,10 @@ def trained(config: VisionConfig, work: Path, threads: int) -> VisionNetwork:
     """Return the trained network; every part goes on from its checkpoint in `work`."""
     torch.manual_seed(config.seed)
     network = VisionNetwork(config.network)
+    finished = work / "vision.pt"
+    if finished.exists():
+        network.load_state_dict(torch.load(finished, weights_only=True))
+        return network.eval()
     drawn = documents(work, "train", config.documents, config.forged_share, threads)
     train_forensic(network, drawn, config, work)
     known = small_pages(work, "known", len(TRAINING_LAYOUTS), KNOWN_SAMPLES, threads)
@@ -120,7 +133,8 @@ def trained(config: VisionConfig, work: Path, threads: int) -> VisionNetwork:
     # Whole pages of the training layouts, as many genuine as forged, that the crops were not cut from.
     head = documents(work, "train-head", min(HEAD_DOCUMENTS, config.documents), 0.5, threads)
     fit_head(network, page_features(network, head.jpegs), head.forgery, config)
-    return network
+    torch.save(network.state_dict(), finished)
+    return network.eval()
 
 
 def images(jpegs: list[bytes]) -> npt.NDArray[np.uint8]:
@@ -128,15 +142,23 @@ def images(jpegs: list[bytes]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(np.stack([canvas(jpeg) for jpeg in jpegs]).transpose(0, 3, 1, 2))
 
 
-def run(graph: onnxruntime.InferenceSession, jpegs: list[bytes], batch: int = 4) -> tuple[F32, ...]:
-    """Return all outputs but the map for every picture."""
-    parts = [graph.run(list(OUTPUTS[:4]), {"image": images(jpegs[i : i + batch])}) for i in range(0, len(jpegs), batch)]
+def run(graph: onnxruntime.InferenceSession, jpegs: list[bytes], kept: Path, batch: int = 4) -> tuple[F32, ...]:
+    """Return all outputs but the map for every picture; parts are kept in files after `kept`, so a stopped run goes on."""
+    parts = []
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    for first in range(0, len(jpegs), KEPT):
+        some = jpegs[first : first + KEPT]
+        path = kept.with_name(f"{kept.name}-{first}-{len(some)}.npz")
+        if not path.exists():
+            rows = [
+                graph.run(list(OUTPUTS[:4]), {"image": images(some[i : i + batch])}) for i in range(0, len(some), batch)
+            ]
+            partial = path.with_suffix(".partial.npz")
+            np.savez(partial, **{name: np.concatenate([r[k] for r in rows]) for k, name in enumerate(OUTPUTS[:4])})
+            partial.rename(path)
+        with np.load(path) as part:
+            parts.append([part[name] for name in OUTPUTS[:4]])
     return tuple(np.concatenate([part[k] for part in parts]) for k in range(4))
-
-
-def held_out_score(graph: onnxruntime.InferenceSession, drawn: Documents) -> F32:
-    """Return the log-odds of forged of every document."""
-    return forged_log_odds(run(graph, drawn.jpegs)[0])
 
 
 def forged_log_odds(forgery: F32) -> F32:
@@ -148,20 +170,21 @@ def forged_log_odds(forgery: F32) -> F32:
 
 def measure(
     graph: onnxruntime.InferenceSession,
+    kept: Path,
     held_out: Documents,
     validation: Documents,
     new: tuple[npt.NDArray[np.uint8], I64],
     config: VisionConfig,
 ) -> dict[str, Any]:
     """Return the graph's metrics on held-out layouts and new kinds; the threshold comes from training layouts."""
-    forgery, document, _, _ = run(graph, held_out.jpegs)
+    forgery, document, _, _ = run(graph, held_out.jpegs, kept / "test")
     score = forged_log_odds(forgery)
     held = forgery_metrics(score, held_out.forgery)
     forged = held_out.forgery > 0
     held["forgery_kind_accuracy"] = round(
         float((forgery[forged, 1:].argmax(1) + 1 == held_out.forgery[forged]).mean()), 4
     )
-    tuned = forged_log_odds(run(graph, validation.jpegs)[0])
+    tuned = forged_log_odds(run(graph, validation.jpegs, kept / "validation")[0])
     threshold = threshold_at(0.01, tuned[validation.forgery == 0])
     held["at_threshold"] = {
         "recall": round(float((score[forged] >= threshold).mean()), 4),
