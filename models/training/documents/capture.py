@@ -154,9 +154,9 @@ def read_jpeg(content: bytes) -> U8:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
-def project(camera: Camera, flat: Image.Image, box: tuple[int, int, int, int]) -> F32:
+def project(camera: Camera, page_size: tuple[int, int], box: tuple[int, int, int, int]) -> F32:
     """Return where a box of the flat page is in the picture, (4, 2)."""
-    width, height = flat.size
+    width, height = page_size
     page = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     forward = homography(page, camera.corners)
     left, top, right, bottom = box

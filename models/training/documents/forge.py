@@ -221,7 +221,7 @@ def _target_box(original: Original, rng: np.random.Generator) -> tuple[str, tupl
     if not names:
         return None
     name = names[int(rng.integers(len(names)))]
-    corners = capture.project(original.camera, original.drawing.image, original.drawing.values[name])
+    corners = capture.project(original.camera, original.page.size, original.drawing.values[name])
     height, width = original.pixels.shape[:2]
     left, top = np.floor(corners.min(0)).astype(int) - rng.integers(0, 3, 2)
     right, bottom = np.ceil(corners.max(0)).astype(int) + rng.integers(0, 3, 2)
@@ -248,7 +248,7 @@ def _redrawn(
     layer = layer * np.float32(rng.uniform(0.985, 1.015))
     outline = Image.new("L", camera.size, 0)
     draw = ImageDraw.Draw(outline)
-    polygons = [capture.project(camera, original.drawing.image, box) for box in boxes]
+    polygons = [capture.project(camera, original.page.size, box) for box in boxes]
     for polygon in polygons:
         draw.polygon([(float(x), float(y)) for x, y in polygon], fill=255)
     return _blend(kind, original, layer, outline, [_bounds(p, camera.size) for p in polygons], fields, rng)

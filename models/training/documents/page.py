@@ -120,7 +120,7 @@ def render(page: Page) -> Drawing:
     values: dict[str, figures.Box] = {}
     photo: figures.Box | None = None
     for index, element in enumerate(page.layout.elements):
-        box = _pixels(page, element, index)
+        box = pixel_box(page, element, index)
         # One generator an element: another text in one field must not move a line anywhere else.
         rng = np.random.default_rng([page.seed, index])
         name = element.field
@@ -135,7 +135,8 @@ def render(page: Page) -> Drawing:
     return Drawing(image, values, photo)
 
 
-def _pixels(page: Page, element: Element, index: int) -> figures.Box:
+def pixel_box(page: Page, element: Element, index: int) -> figures.Box:
+    """Return where element number `index` stands on the flat page."""
     width, height = page.size
     x, y, w, h = element.box
     dx, dy = page.shift[index] if page.shift else (0, 0)

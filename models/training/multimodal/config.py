@@ -33,8 +33,8 @@ class MultimodalConfig:
     documents: int = 800
     batch_size: int = 48
     group: int = 8
-    steps: int = 260
-    learning_rate: float = 2e-3
+    steps: int = 600
+    learning_rate: float = 3e-3
     candidates: int = 1_000
     queries: int = 240
     seed: int = 0

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from models.services.multimodal.grams import encode_lines, encode_payment
 from models.training.documents import capture
 from models.training.documents.layouts import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS, Layout
+from models.training.documents.page import draw_page, pixel_box
 from models.training.documents.payment import Payment, amount_text, date_text, draw_payment
 from models.training.documents.sample import draw_original
 from models.training.documents.words import BRANDS, FILLER, LABELS, LANGUAGES, TITLES
@@ -79,6 +80,31 @@ def _draw_pictures(task: tuple[Path, int, int]) -> None:
         images.append(halved(canvas(capture.to_jpeg(original.pixels, 92))))
         brands.append(payment.brand)
     _save(path, images=np.stack(images), brand=np.array(brands, np.int64))
+
+
+def emblem_tokens(count: int) -> npt.NDArray[np.float32]:
+    """Return the share of each 32 x 32 pixels of a training picture that its emblem covers, (count, 16, 16).
+
+    Only the camera is drawn again, from the same seeds: where it puts the emblem is known without the picture.
+    """
+    layouts = usable(TRAINING_LAYOUTS)
+    shares = np.zeros((count, 16, 16), np.float32)
+    for number in range(count):
+        rng = np.random.default_rng([91, number])
+        payment = replace(draw_payment(rng), brand=number % len(BRANDS))
+        page = draw_page(layouts[int(rng.integers(len(layouts)))], payment, rng)
+        camera = capture.draw_camera(page.size, rng)
+        index = next(i for i, element in enumerate(page.layout.elements) if element.name == "emblem")
+        left, top, right, bottom = pixel_box(page, page.layout.elements[index], index)
+        side = min(right - left, bottom - top)
+        top += (bottom - top - side) // 2
+        corners = capture.project(camera, page.size, (left, top, left + side, top + side))
+        (x0, y0), (x1, y1) = corners.min(0), corners.max(0)
+        edges = np.arange(17) * 32.0
+        across = np.clip(np.minimum(x1, edges[1:]) - np.maximum(x0, edges[:-1]), 0, None)
+        down = np.clip(np.minimum(y1, edges[1:]) - np.maximum(y0, edges[:-1]), 0, None)
+        shares[number] = np.outer(down, across) / 1024.0
+    return shares
 
 
 def halved(square: U8) -> U8:

@@ -111,7 +111,7 @@ class DocumentEncoder(nn.Module):  # type: ignore[misc]
         """Embed documents whose pictures are encoded already; places all 0 stand for no picture."""
         text = self.grams(lines)  # (N, 40, gram)
         no_line = (lines.amax(2) == 0).to(text.dtype) * -1e4
-        slots = self.slots.expand(len(lines), -1, -1)
+        slots = self.slots.expand(lines.shape[0], -1, -1)
         read = self.read_text(slots, text, no_line)  # (N, 4, width)
         seen = self.see(slots + read, places, torch.zeros_like(places[:, :, 0]))
         joined = self.from_text(read) + torch.sigmoid(self.gate(slots + read)) * self.from_picture(seen)  # (N, 4, 64)

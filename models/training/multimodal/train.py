@@ -11,16 +11,18 @@ import torch
 from torch import nn
 
 from models.training.documents.payment import Payment, draw_payment
-from models.training.documents.words import BRANDS
+from models.training.documents.words import BRANDS, EMBLEM_COLOURS, EMBLEM_SHAPES
 from models.training.multimodal.config import MultimodalConfig
-from models.training.multimodal.data import Pictures, alike, encode_all, simulated_lines
+from models.training.multimodal.data import Pictures, alike, emblem_tokens, encode_all, simulated_lines
 from models.training.multimodal.network import MultimodalNetwork
 from models.training.vision.checkpoint import run_steps
 from models.training.vision.train_page import distort
 
-PICTURED_GROUPS = 3
+PICTURED_GROUPS = 4
 """Groups of a batch whose pictures are looked at; they differ in the beneficiary. The others have text alone and
 differ in it: pictures are what training costs, and the model must give what it can when one is missing."""
+EMBLEM_SHARE = 0.3
+"""A token of 32 x 32 pixels shows the emblem if this share of it does."""
 DROP_TEXT = 0.15
 """Share of steps in which the groups with pictures have no text."""
 
@@ -28,9 +30,11 @@ DROP_TEXT = 0.15
 def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: MultimodalConfig, work: Path) -> None:
     """Train in place; goes on from a checkpoint in `work`."""
     torch.manual_seed(config.seed + 3)
-    # Which brand is it? A second task for the picture alone; the layer is thrown away after training.
-    name_brand = nn.Linear(config.network.width, len(BRANDS))
-    module = nn.ModuleDict({"network": network, "name_brand": name_brand})
+    # Where is the emblem, what shape and what colour has it? A second task for the picture's tokens; the layer is
+    # thrown away after training. Like the truth of places for forgeries, it is what makes few pictures enough.
+    name_emblem = nn.Linear(config.network.width, 1 + len(EMBLEM_SHAPES) + len(EMBLEM_COLOURS))
+    module = nn.ModuleDict({"network": network, "name_emblem": name_emblem})
+    covered = torch.from_numpy(emblem_tokens(len(pictures.brand))).flatten(1)  # (n, 256)
     optimizer = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.15
@@ -54,13 +58,24 @@ def train_multimodal(network: MultimodalNetwork, pictures: Pictures, config: Mul
         target = _same(payments)
         both = scale * documents @ embedded.T
         contrast = 0.5 * (_soft_cross_entropy(both, target) + _soft_cross_entropy(both.T, target))
-        attended = network.document.see(
-            network.document.slots.expand(len(places), -1, -1), places, torch.zeros_like(places[:, :, 0])
-        )
-        brand = nn.functional.cross_entropy(name_brand(attended[:, 2]), torch.from_numpy(pictures.brand[rows]))
-        return contrast + brand
+        emblem = _emblem_loss(name_emblem(places), covered[rows], torch.from_numpy(pictures.brand[rows]))
+        return contrast + emblem
 
     run_steps(work / "multimodal.pt", module, optimizer, schedule, config.steps, loss_of)
+
+
+def _emblem_loss(logits: torch.Tensor, covered: torch.Tensor, brand: torch.Tensor) -> torch.Tensor:
+    """Return the loss of presence at every token, and of shape and colour at emblems; logits are (N, 256, 15)."""
+    here = covered >= EMBLEM_SHARE
+    known = here | (covered == 0)
+    presence = nn.functional.binary_cross_entropy_with_logits(
+        logits[..., 0][known], here[known].float(), pos_weight=torch.tensor(8.0)
+    )
+    brands = brand[:, None].expand_as(here)[here]
+    shapes = len(EMBLEM_SHAPES)
+    shape = nn.functional.cross_entropy(logits[..., 1 : 1 + shapes][here], brands % shapes)
+    colour = nn.functional.cross_entropy(logits[..., 1 + shapes :][here], brands // shapes)
+    return presence + shape + colour
 
 
 def groups(

@@ -36,16 +36,16 @@ class VisionConfig:
     """
 
     documents: int = 1_000
-    validation_documents: int = 200
-    test_documents: int = 600
-    careful_documents: int = 100
+    validation_documents: int = 150
+    test_documents: int = 400
+    careful_documents: int = 50
     forged_share: float = 0.65
     crop: int = 160
     batch_size: int = 24
     steps: int = 640
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.02
-    head_epochs: int = 30
+    head_epochs: int = 15
     random_layouts: int = 100
     layout_samples: int = 8
     page_batch_size: int = 40

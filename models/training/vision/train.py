@@ -32,8 +32,8 @@ F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
 OUTPUTS = ("forgery", "document", "page_embedding", "forensic_embedding", "heat")
-HEAD_DOCUMENTS = 200
-COMPARED_DOCUMENTS = 100
+HEAD_DOCUMENTS = 100
+COMPARED_DOCUMENTS = 60
 KEPT = 50
 KNOWN_SAMPLES, NEW_SAMPLES = 20, 15
 CALIBRATION_DOCUMENTS = 32
@@ -143,7 +143,7 @@ def images(jpegs: list[bytes]) -> npt.NDArray[np.uint8]:
 
 
 def run(graph: onnxruntime.InferenceSession, jpegs: list[bytes], kept: Path, batch: int = 4) -> tuple[F32, ...]:
-    """Return all outputs but the map for every picture; parts are kept in files after `kept`, so a stopped run goes on."""
+    """Return all outputs but the map for every picture; parts are kept in files, so a stopped run goes on."""
     parts = []
     kept.parent.mkdir(parents=True, exist_ok=True)
     for first in range(0, len(jpegs), KEPT):

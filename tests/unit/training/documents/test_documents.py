@@ -131,7 +131,7 @@ def test_another_value_in_one_field_moves_nothing_else() -> None:
 def test_a_projected_box_lands_where_the_camera_puts_it() -> None:
     original = an_original("invoice")
     width, height = original.page.size
-    corners = capture.project(original.camera, original.drawing.image, (0, 0, width, height))
+    corners = capture.project(original.camera, (width, height), (0, 0, width, height))
     np.testing.assert_allclose(corners, original.camera.corners, atol=1e-2)
 
 
