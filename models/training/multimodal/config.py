@@ -33,7 +33,7 @@ class MultimodalConfig:
     documents: int = 800
     batch_size: int = 48
     group: int = 8
-    steps: int = 600
+    steps: int = 300
     learning_rate: float = 3e-3
     candidates: int = 1_000
     queries: int = 240

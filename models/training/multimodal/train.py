@@ -18,7 +18,7 @@ from models.training.multimodal.network import MultimodalNetwork
 from models.training.vision.checkpoint import run_steps
 from models.training.vision.train_page import distort
 
-PICTURED_GROUPS = 4
+PICTURED_GROUPS = 3
 """Groups of a batch whose pictures are looked at; they differ in the beneficiary. The others have text alone and
 differ in it: pictures are what training costs, and the model must give what it can when one is missing."""
 EMBLEM_SHARE = 0.3
