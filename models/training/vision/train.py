@@ -120,7 +120,8 @@ def trained(config: VisionConfig, work: Path, threads: int) -> VisionNetwork:
     finished = work / "vision.pt"
     if finished.exists():
         network.load_state_dict(torch.load(finished, weights_only=True))
-        return network.eval()
+        network.eval()
+        return network
     drawn = documents(work, "train", config.documents, config.forged_share, threads)
     train_forensic(network, drawn, config, work)
     known = small_pages(work, "known", len(TRAINING_LAYOUTS), KNOWN_SAMPLES, threads)
@@ -134,7 +135,8 @@ def trained(config: VisionConfig, work: Path, threads: int) -> VisionNetwork:
     head = documents(work, "train-head", min(HEAD_DOCUMENTS, config.documents), 0.5, threads)
     fit_head(network, page_features(network, head.jpegs), head.forgery, config)
     torch.save(network.state_dict(), finished)
-    return network.eval()
+    network.eval()
+    return network
 
 
 def images(jpegs: list[bytes]) -> npt.NDArray[np.uint8]:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("font_roboto", reason="the documents extra is not installed")
+pytest.importorskip("rapidocr_onnxruntime", reason="the ocr extra is not installed")
 
 from models.services.base.errors import InvalidInstanceError
 from models.services.base.model import ImageContent
@@ -110,8 +111,12 @@ def test_an_explanation_marks_the_edit_and_comes_within_three_seconds(model, sam
 
 
 def test_the_report_rests_on_the_prediction(model, samples) -> None:
-    answer = model.explain(model.preprocess(an_instance(samples[1].jpeg)), {"pixels": False})
+    payment = {"amount_minor": 123_456, "currency": "EUR", "date": "1999-01-31"}
+    started = time.process_time()
+    answer = model.explain(model.preprocess(an_instance(samples[1].jpeg, payment=payment)), {"pixels": False})
+    assert time.process_time() - started < 3.0
     assert "heat_map" not in answer
+    assert {f["value"]["field"] for f in answer["report"]["findings"] if f["source"] == "field"} == {"amount", "date"}
     finding = next(f for f in answer["report"]["findings"] if f["source"] == "forged_probability")
     assert finding["value"]["forged_probability"] == pytest.approx(
         float(answer["prediction"]["forged_probability"]), abs=1e-4
