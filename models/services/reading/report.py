@@ -1,7 +1,7 @@
 """The drafted evidence report: statements from templates, each with the value it rests on, and the text made of them.
 
 A statement is written only from a value that a model answered or OCR read; the text holds no number that the findings
-lack. `tests/unit/services/test_report.py` checks that.
+lack. `tests/unit/services/reading/test_evidence_report.py` checks that.
 """
 
 from __future__ import annotations
