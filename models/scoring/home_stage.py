@@ -14,7 +14,7 @@ from models.scoring.deduplicate import DuplicateFilter
 from models.scoring.home_batch import HomeBatch
 from models.scoring.recorded_rows import IN_LEDGER, RecordedRows
 from models.state_map import StateMap
-from schemas.columns import I32, I64, RawRecords, Rejected
+from schemas.columns import I32, I64, RawRecords, Rejected, TransactionColumns
 from schemas.labels import LabelDecoder
 from schemas.registry import SchemaLookup
 from schemas.transactions import TransactionDecoder
@@ -23,6 +23,7 @@ from schemas.validate import validate_labels, validate_transactions
 _META = -2  # key beside those of the duplicate filter
 _META_FORMAT = struct.Struct("<q")  # next batch's sequence; then for each partition its number and history start
 _HISTORY_FORMAT = struct.Struct("<qq")
+_NUMBERS_BYTES = 128  # more than framing, numbers and the lengths of texts take in a record
 _UNDECIDED = "the ledger has no decision on it: replay up to what the scoring job has decided, or in the log's order"
 
 
@@ -78,7 +79,7 @@ class HomeStage:
         by_ledger
             Of a replay in recorded order: accept what the ledger says was accepted, whatever the ids remembered here.
         """
-        columns, rows, rejected = self._transactions.decode(records.values)
+        columns, rows, rejected = self._decode(records)
         invalid = validate_transactions(columns, records.timestamp_ms[rows], self._settings.max_future_ms)
         if invalid:
             rejected = [*rejected, *(replace(r, row=int(rows[r.row])) for r in invalid)]
@@ -116,6 +117,14 @@ class HomeStage:
         starts = b"".join(_HISTORY_FORMAT.pack(*item) for item in self._history_start_ms.items())
         self._state.put(_META, _META_FORMAT.pack(self._sequence) + starts)
         return HomeOutput(batch, touches, rejected, duplicates, rows)
+
+    def _decode(self, records: RawRecords) -> tuple[TransactionColumns, npt.NDArray[np.intp], list[Rejected]]:
+        columns = records.decoded
+        if columns is None or columns.attribute_names != self._settings.attribute_names:
+            return self._transactions.decode(list(records.values))
+        if (columns.text_bytes() + _NUMBERS_BYTES > self._settings.max_record_bytes).any():
+            return self._transactions.decode(list(records.values))  # some may be too long as records
+        return columns, np.arange(len(columns)), []
 
     def _history_starts(self, partition: I32, event_time_ms: I64) -> I64:
         starts = np.zeros(len(partition), np.int64)
