@@ -13,6 +13,7 @@ import numpy as np
 
 from deploy.local.stack import LocalStack
 from tests.bench.measures import BenchError, CpuMeter, Helper, latency_summary
+from tests.bench.stages import StageMeter
 
 JOB = "jobs.score_transactions"
 WARM_UP_RATE = 10_000
@@ -106,11 +107,13 @@ class _Run:
         self._sender.tell({"send": {"rate": rate, "count": count}})
         time.sleep(lead_seconds)
         began, seen_before = time.monotonic(), self._reader.ask({"count": True})
-        cpu = CpuMeter({process.name: process.pid for process in self._stack.processes()} | self._helpers())
+        pids = {process.name: process.pid for process in self._stack.processes()}
+        cpu, stages = CpuMeter(pids | self._helpers()), StageMeter(pids)
         report = self._sender.answer()
         elapsed = time.monotonic() - began
         seen = self._reader.ask({"count": True})
         cores = cpu.cores(elapsed)
+        stages_us = stages.microseconds(seen["decisions"] - seen_before["decisions"])
         self._sent += report["sent"]
         lag = self._sent - seen["decisions"]
         if report["lost"]:
@@ -138,6 +141,7 @@ class _Run:
             ),
             **{f"{name}_ms": latency_summary(pairs[:, 1] - pairs[:, 0]) for name, pairs in window.items()},
             "cpu_cores": cores,
+            "stages_us": stages_us,
             "checkpoints": self._checkpoints(from_ms, until_ms),
         }
 
