@@ -143,7 +143,8 @@ Cores kept busy, on average over the step.
 STAGES = """
 CPU time an event by stage, in µs: the threads of broker and TaskManagers, which are named after their work. Waiting
 for memory counts, and so do both cores' disturbing each other; at low rates it is mostly what each batch, poll and
-checkpoint costs however few events it brings. `python -m tests.bench.core_profile` takes the three Python stages further apart.
+checkpoint costs however few events it brings. `python -m tests.bench.core_profile` takes the three Python stages
+further apart.
 
 """
 
