@@ -44,6 +44,8 @@ class Sweep:
         Of the simulated population.
     parallelism
         Slots of the job, and its shards.
+    microbatch_ms
+        Of the job; None is its default.
     """
 
     rates: tuple[int, ...]
@@ -52,6 +54,7 @@ class Sweep:
     warm_up_seconds: float
     accounts: int
     parallelism: int
+    microbatch_ms: int | None = None
 
     @property
     def events(self) -> int:
@@ -60,9 +63,10 @@ class Sweep:
         return steps + int(WARM_UP_RATE * self.warm_up_seconds)
 
 
-def job_arguments(parallelism: int) -> list[str]:
+def job_arguments(parallelism: int, microbatch_ms: int | None = None) -> list[str]:
     """Return the arguments of a scoring job with one shard a slot."""
-    return ["--parallelism", str(parallelism), "--shards", str(parallelism)]
+    arguments = ["--parallelism", str(parallelism), "--shards", str(parallelism)]
+    return arguments if microbatch_ms is None else [*arguments, "--microbatch-ms", str(microbatch_ms)]
 
 
 def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
@@ -70,7 +74,7 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
 
     The job runs on; the caller stops the stack.
     """
-    job = stack.submit(JOB, job_arguments(sweep.parallelism))
+    job = stack.submit(JOB, job_arguments(sweep.parallelism, sweep.microbatch_ms))
     servers = stack.bootstrap_servers
     reader = Helper("tests.bench.reader", {"servers": servers, "alerts": "weir.alerts", "decisions": "weir.decisions"})
     task = {"servers": servers, "topic": "weir.transactions", "events": sweep.events, "accounts": sweep.accounts}
