@@ -284,6 +284,7 @@ def _stack(
             redis_url=stack.redis_url,
             kafka_security_protocol="PLAINTEXT",
             kafka_sasl_mechanism=None,
+            risk_labels="raw",  # no learner job runs, so no label would mature
         )
         yield stack, settings
     finally:
