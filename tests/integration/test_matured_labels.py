@@ -77,9 +77,7 @@ class Story:
             newest.update(self.pay(merchant))
             return bool(newest["features"][RISK] == risk)
 
-        wait_until(
-            is_so, SETTLE_SECONDS, f"the risk of {merchant} is {risk}; it is {newest and newest['features'][RISK]}"
-        )
+        wait_until(is_so, SETTLE_SECONDS, f"the risk of {merchant} is {risk}")
         return newest
 
 
