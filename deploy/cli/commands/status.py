@@ -43,7 +43,7 @@ def gather(settings: Settings, stack: dict[str, Any]) -> dict[str, Any]:
     dead = [process["name"] for process in stack["processes"] if not process["alive"]]
     healthy = not dead and all(service["answers"] for service in services)
     healthy = healthy and all(job["state"] == "RUNNING" for job in flink["jobs"])
-    risk_labels = _risk_labels(settings, {job["name"] for job in flink["jobs"]})
+    risk_labels = risk_labels_of(settings, {job["name"] for job in flink["jobs"]})
     healthy = healthy and "problem" not in risk_labels
     return {
         "is_healthy": healthy, "stack": stack, "kafka": kafka, "flink": flink, "redis": redis,
@@ -51,7 +51,7 @@ def gather(settings: Settings, stack: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _risk_labels(settings: Settings, jobs: set[str]) -> dict[str, str]:
+def risk_labels_of(settings: Settings, jobs: set[str]) -> dict[str, str]:
     """Tell which labels the risk features count by the settings, and whether any can come."""
     found: dict[str, str] = {"counted": settings.risk_labels, "topic": settings.risk_labels_topic}
     if settings.risk_labels == "matured" and SCORING_JOB in jobs and LEARNER_JOB not in jobs:

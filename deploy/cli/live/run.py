@@ -273,6 +273,8 @@ def _stack(
     )
     stack = LocalStack(home, stack_options, progress=say)
     stack.down(delete_data=True)  # of a demo that was killed
+    if wanted.risk_labels == "matured":
+        say("the demo runs no learner job, so no label would mature: the risk features count raw labels")
     say("starting Kafka, Flink and Redis ...")
     try:
         stack.up()

@@ -92,22 +92,22 @@ class Oracle:
         return row
 
 
+def a_batch(values: list[bytes]) -> RawRecords:
+    n = len(values)
+    return RawRecords(
+        "labels", list(values), [None] * n, np.zeros(n, np.int32), np.arange(n), np.full(n, NOON_MS, np.int64)
+    )
+
+
 class Risk:
     """The scoring job's part: matured labels in, risk features out."""
 
     def __init__(self) -> None:
         self.home = HomeStage(CoreSettings(shards=1, risk_labels="matured"), MemoryState())
         self.store = EntityStore(STORE)
-        self.offset = 0
 
     def take(self, values: list[bytes]) -> None:
-        n = len(values)
-        offsets = np.arange(self.offset, self.offset + n)
-        self.offset += n
-        records = RawRecords(
-            "matured-labels", list(values), [None] * n, np.zeros(n, np.int32), offsets, np.full(n, NOON_MS, np.int64)
-        )
-        output = self.home.labels(records)
+        output = self.home.labels(a_batch(values))
         assert not output.rejected
         self.store.apply(output.touches[0])
 
@@ -208,3 +208,22 @@ def test_a_correction_names_what_it_replaces() -> None:
     assert (found[1]["replaced_source"], found[1]["replaced_label_time_ms"]) == ("chargeback", NOON_MS + 4)
     assert {(r["account_id"], r["counterparty_id"], r["event_time_ms"]) for r in found} == {("a", "b", NOON_MS)}
     assert stage.counts.echoes == 1
+
+
+def test_where_matured_labels_count_raw_ones_are_checked_and_touch_nothing() -> None:
+    home = HomeStage(CoreSettings(shards=1, risk_labels="matured"), MemoryState())
+    raw = Told("t", NOON_MS + 1, True, "analyst").to_bytes()
+    swapped = encode_record("label", a_label(event_time_ms=NOON_MS + 2, label_time_ms=NOON_MS + 1))
+    output = home.check_labels(a_batch([raw, b"junk", swapped]))
+    assert [(r.row, r.error) for r in output.rejected] == [(1, "UNDECODABLE"), (2, "LABEL_BEFORE_EVENT")]
+    assert output.touches == []
+    assert [(r.row, r.error) for r in home.labels(a_batch([raw])).rejected] == [(0, "WRONG_SCHEMA")]
+
+
+def test_a_matured_label_older_than_its_decision_counts() -> None:
+    """A source may give the event time wrong; the matured label has the decision's."""
+    matured = {**a_label(event_time_ms=NOON_MS, label_time_ms=NOON_MS - 1), "is_correction": False}
+    home = HomeStage(CoreSettings(shards=1, risk_labels="matured"), MemoryState())
+    output = home.labels(a_batch([encode_record("matured_label", matured)]))
+    assert not output.rejected
+    assert len(output.touches[0]) == 2
