@@ -45,9 +45,14 @@ class ScoredColumns:
 
     def take(self, rows: slice) -> ScoredColumns:
         """Return the decisions of a slice."""
-        ids = (self.transaction_id, self.account_id, self.counterparty_id)
+
+        def some(column: StringColumn) -> StringColumn:
+            return StringColumn(column.buffer, column.offsets[rows], column.lengths[rows])
+
         return ScoredColumns(
-            *(StringColumn(column.buffer, column.offsets[rows], column.lengths[rows]) for column in ids),
+            some(self.transaction_id),
+            some(self.account_id),
+            some(self.counterparty_id),
             self.event_time_ms[rows],
             self.score[rows],
             self.model_score[rows],
@@ -100,8 +105,10 @@ class DecisionReader:
         rows = np.flatnonzero(errors == 0)
         found = scores[rows]
         own, learned = (np.where(found[:, i] < 0, np.float32(np.nan), found[:, i]) for i in (2, 3))
-        taken = (column.take(rows) for column in ids)
-        columns = ScoredColumns(*taken, times[rows], found[:, 0].copy(), own, learned, features[rows])
+        transaction_id, account_id, counterparty_id = (column.take(rows) for column in ids)
+        columns = ScoredColumns(
+            transaction_id, account_id, counterparty_id, times[rows], found[:, 0].copy(), own, learned, features[rows]
+        )
         return columns, rows, rejected
 
     def _reason(self, error: int) -> tuple[str, str]:

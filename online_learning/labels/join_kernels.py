@@ -74,10 +74,10 @@ def take_decisions(table, hashes, event_time_ms, next_row, oldest_ms, status, sl
 
 
 @njit(cache=True, nogil=True)
-def take_labels(
+def take_labels(  # type: ignore[no-untyped-def]
     table, hashes, ranks, source, is_fraud, label_time_ms, event_time_ms, oldest_ms, status, rows, held_source,
     held_time_ms,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Enter labels; return how many entries are new.
 
     Fills what became of each, its decision's row or -1, and source and label time of the label that held before it,
