@@ -16,6 +16,7 @@ def core_settings(settings: Settings) -> CoreSettings:
         max_record_bytes=settings.max_record_bytes,
         max_future_ms=settings.max_future_seconds * 1000,
         store=STORE,
+        risk_labels=settings.risk_labels,
     )
 
 

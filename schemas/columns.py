@@ -136,6 +136,25 @@ class LabelColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class MaturedLabelColumns:
+    """n matured labels; fields as in `matured_label.avsc`, every array of length n."""
+
+    transaction_id: StringColumn
+    account_id: StringColumn
+    counterparty_id: StringColumn
+    event_time_ms: I64
+    label_time_ms: I64
+    is_fraud: Bool
+    source: U8  # index into the symbols of the schema's enum LabelSource
+    is_correction: Bool
+    replaced_source: U8  # of a correction; else of no meaning, written as null
+    replaced_label_time_ms: I64  # likewise
+
+    def __len__(self) -> int:
+        return len(self.event_time_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class RawRecords:
     """n Kafka records of one topic, in the order to process them; values and keys untouched.
 
