@@ -94,3 +94,10 @@ def an_image(kind: str = "PNG", size: tuple[int, int] = (40, 30), seed: int = 1,
     file = io.BytesIO()
     Image.fromarray((pixels % 256).astype(np.uint8), "RGB").save(file, kind, **options)
     return file.getvalue()
+
+
+if __name__ == "__main__":
+    from models.services.base.process import run_service
+    from models.services.base.settings import ServiceSettings
+
+    raise SystemExit(run_service("toy", [ToyModel()], ServiceSettings()))
