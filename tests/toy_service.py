@@ -46,6 +46,8 @@ class ToyModel(ServedModel):
     def preprocess(self, instance: Instance) -> Any:
         if instance["memo"] == "unusable":
             raise InvalidInstanceError("the memo cannot be used: send another")
+        if not isinstance(instance.get("payment", {}), dict):
+            raise InvalidInstanceError("the payment should be an object")
         if instance["memo"] == "crash":
             raise RuntimeError("a fault of the model")
         return instance

@@ -7,9 +7,10 @@ import contextlib
 import json
 import logging
 import resource
+import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 
@@ -49,7 +50,7 @@ async def serve(
     """Serve models on a socket that listens, in the running loop; returns 1 if a model cannot be loaded."""
     dataplane = Dataplane(models, settings)
     guard = ConnectionGuard(settings, dataplane.metrics)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             Protocols(dataplane).app(),
             http=guard.protocol_class(),
@@ -63,6 +64,8 @@ async def serve(
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.end)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     loading = asyncio.create_task(dataplane.load())
     await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
@@ -80,6 +83,20 @@ async def serve(
             await loading
         await dataplane.close()
     return 1 if failed else 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, without its own handling of signals: that one ends the process before models are closed."""
+
+    def end(self) -> None:
+        """End in good order; told twice, at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
 
 
 def listen(host: str, port: int) -> socket.socket:
