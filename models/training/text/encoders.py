@@ -52,7 +52,7 @@ def _export(folder: Path) -> onnx.ModelProto:
     import torch
     from transformers import AutoModel
 
-    class MeanOfTokens(torch.nn.Module):
+    class MeanOfTokens(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.encoder = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()

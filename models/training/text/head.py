@@ -64,9 +64,10 @@ def judge(head: Head, embeddings: Array, texts: Sequence[TaggedText]) -> dict[st
     """ROC AUC, precision and recall of each tag, and the mean AUC by language."""
     y, probabilities = targets(texts), head.probabilities(embeddings)
     named = probabilities >= head.thresholds
+    aucs = [float(roc_auc_score(y[:, k], probabilities[:, k])) for k in range(len(TAGS))]
     tags = {
         tag: {
-            "roc_auc": round(float(roc_auc_score(y[:, k], probabilities[:, k])), 4),
+            "roc_auc": round(aucs[k], 4),
             "precision": round(float(y[named[:, k], k].mean()), 4) if named[:, k].any() else None,
             "recall": round(float(named[y[:, k] == 1, k].mean()), 4),
         }
@@ -79,7 +80,7 @@ def judge(head: Head, embeddings: Array, texts: Sequence[TaggedText]) -> dict[st
         languages[language] = round(float(np.mean(scores)), 4)
     return {
         "texts": len(texts),
-        "mean_roc_auc": round(float(np.mean([entry["roc_auc"] for entry in tags.values()])), 4),
+        "mean_roc_auc": round(float(np.mean(aucs)), 4),
         "tags": tags,
         "mean_roc_auc_by_language": languages,
     }
