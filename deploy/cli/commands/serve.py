@@ -22,6 +22,7 @@ def command(service: str, **flags: object) -> None:
     try:
         from pydantic import ValidationError
 
+        from models.services.base.errors import ModelFolderError
         from models.services.base.process import run_service
         from models.services.base.settings import ServiceSettings
         from models.services.catalogue import served_models
@@ -31,4 +32,8 @@ def command(service: str, **flags: object) -> None:
         settings = ServiceSettings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         raise click.UsageError(str(error)) from error
-    sys.exit(run_service(service, served_models(service, settings), settings))
+    try:
+        models = served_models(service, settings)
+    except ModelFolderError as error:
+        fail(str(error))
+    sys.exit(run_service(service, models, settings))

@@ -10,10 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from models.services.base.errors import ModelFolderError
+
 CARD = "card.json"
 
 
-class TextCardError(Exception):
+class TextCardError(ModelFolderError):
     """A folder is no text model, or not the one that its card speaks of."""
 
 
