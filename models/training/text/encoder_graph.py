@@ -95,11 +95,11 @@ class _Graph:
         # Unsigned activations by signed weights are what the processor multiplies at once (VNNI).
         quantised = self.node("QuantizeLinear", [x, vector, middles], f"{name}.quantised", axis=0)
         kernel = self.constant(f"{name}.weight", values.T)
-        product = self.node("MatMulInteger", [quantised, kernel, middle], f"{name}.integers")
-        wide = self.constant(f"{name}.weight.scale", scales)
-        # DequantizeLinear along an axis would do the first two; it takes six times as long.
-        real = self.node("Cast", [product], f"{name}.real", to=TensorProto.FLOAT)
-        return self.node("Mul", [self.node("Mul", [real, wide], f"{name}.unscaled"), scale], f"{name}.product")
+        # Scaled by output as it is multiplied; by token behind that, since the operator takes one scale for all tokens.
+        one = self.constant("unit", np.array(1, np.float32))
+        inputs = [quantised, kernel, one, self.constant(f"{name}.weight.scale", scales), middle]
+        product = self.node("MatMulIntegerToFloat", inputs, f"{name}.unscaled", MICROSOFT)
+        return self.node("Mul", [product, scale], f"{name}.product")
 
 
 def quantise_rows(weight: Array) -> tuple[Array, Array]:

@@ -64,19 +64,19 @@ def judge(head: Head, embeddings: Array, texts: Sequence[TaggedText]) -> dict[st
     """ROC AUC, precision and recall of each tag, and the mean AUC by language."""
     y, probabilities = targets(texts), head.probabilities(embeddings)
     named = probabilities >= head.thresholds
-    aucs = [float(roc_auc_score(y[:, k], probabilities[:, k])) for k in range(len(TAGS))]
+    aucs = [_roc_auc(y[:, k], probabilities[:, k]) for k in range(len(TAGS))]
     tags = {
         tag: {
             "roc_auc": round(aucs[k], 4),
             "precision": round(float(y[named[:, k], k].mean()), 4) if named[:, k].any() else None,
-            "recall": round(float(named[y[:, k] == 1, k].mean()), 4),
+            "recall": round(float(named[y[:, k] == 1, k].mean()), 4) if y[:, k].any() else None,
         }
         for k, tag in enumerate(TAGS)
     }
     languages = {}
     for language in sorted({text.language for text in texts}):
         rows = np.array([text.language == language for text in texts])
-        scores = [float(roc_auc_score(y[rows, k], probabilities[rows, k])) for k in range(len(TAGS))]
+        scores = [_roc_auc(y[rows, k], probabilities[rows, k]) for k in range(len(TAGS))]
         languages[language] = round(float(np.mean(scores)), 4)
     return {
         "texts": len(texts),
@@ -84,6 +84,11 @@ def judge(head: Head, embeddings: Array, texts: Sequence[TaggedText]) -> dict[st
         "tags": tags,
         "mean_roc_auc_by_language": languages,
     }
+
+
+def _roc_auc(y: Array, probabilities: Array) -> float:
+    """One half where there is nothing to tell apart, as happens among very few texts."""
+    return float(roc_auc_score(y, probabilities)) if 0 < y.sum() < len(y) else 0.5
 
 
 def with_head(encoder: onnx.ModelProto, head: Head) -> onnx.ModelProto:
