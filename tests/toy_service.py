@@ -57,7 +57,7 @@ class ToyModel(ServedModel):
         self.predicting.set()
         memos = [one["memo"] for one in prepared]
         if "wait" in memos:
-            self.gate.wait(30)
+            self.gate.wait(600)
         if "fail" in memos:
             raise RuntimeError("the batch fails")
         return [self._predict(one) for one in prepared]

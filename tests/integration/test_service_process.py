@@ -208,3 +208,29 @@ def test_sigterm_ends_a_service_that_is_asked_something_in_good_order(tmp_path: 
         idle.sendall(b"GET /v2 HTTP/1.1\r\n")
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(30) == 0
+
+
+def test_a_model_that_hangs_does_not_keep_the_service_from_ending(tmp_path: Path) -> None:
+    with running_service(
+        "tests.toy_service", log=tmp_path / "log", answer_timeout_seconds=0.5, shutdown_seconds=1
+    ) as service:
+        status, answer = service.predict("toy", {"memo": "wait"})
+        assert (status, answer["code"]) == (504, "deadline_exceeded")
+        assert service.ask("GET", "/v2/health/live")[0] == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(60) == 0  # the model would hang for ten minutes
+
+
+def test_endless_headers_behind_a_request_that_is_being_answered_are_cut_off(tmp_path: Path) -> None:
+    with (
+        running_service("tests.toy_service", log=tmp_path / "log", answer_timeout_seconds=60) as service,
+        service.connect() as connection,
+        contextlib.suppress(ConnectionError),
+    ):
+        body = b'{"instances": [{"memo": "wait"}]}'
+        head = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+        connection.sendall(head + body)
+        connection.sendall(b"GET /v2 HTTP/1.1\r\n")
+        for _ in range(64):
+            connection.sendall(b"X-Filler: " + b"y" * 4000 + b"\r\n")
+        assert connection.recv(1) == b""

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import resource
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
@@ -21,6 +24,8 @@ from models.services.base.protocol.connections import ConnectionGuard
 from models.services.base.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
+
+JOIN_SECONDS = 1.0  # idle threads end within milliseconds
 
 
 def run_service(name: str, models: Sequence[ServedModel], settings: ServiceSettings) -> int:
@@ -41,7 +46,9 @@ def run_service(name: str, models: Sequence[ServedModel], settings: ServiceSetti
     with listener:
         uvicorn_loop = uvicorn.Config("", loop="uvloop", log_config=None).get_loop_factory()
         with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
-            return runner.run(serve(models, settings, listener, announce))
+            status = runner.run(serve(models, settings, listener, announce))
+    leave_hanging_threads(status)
+    return status
 
 
 async def serve(
@@ -83,6 +90,18 @@ async def serve(
             await loading
         await dataplane.close()
     return 1 if failed else 0
+
+
+def leave_hanging_threads(status: int) -> None:
+    """End the process at once if a thread does not come back: Python would wait for it for ever."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    deadline = time.monotonic() + JOIN_SECONDS
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if hanging := [thread.name for thread in others if thread.is_alive()]:
+        logger.warning("ending without the threads %s", ", ".join(hanging))
+        logging.shutdown()
+        os._exit(status)
 
 
 class _Server(uvicorn.Server):
