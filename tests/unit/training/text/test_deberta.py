@@ -47,7 +47,7 @@ def test_a_deberta_folder_is_exported_and_served(tmp_path: Path) -> None:
     network = DebertaV2Model(config).eval()
     network.save_pretrained(source)
     (source / "tokenizer.json").write_bytes(SHIPPED_TOKENIZER.read_bytes())
-    build(source, out, scale=0.05)
+    build(source, out, scale=0.1)
     assert json.loads((out / "card.json").read_text())["dimensions"] == 768
 
     settings = ServiceSettings(model_dir=out)
