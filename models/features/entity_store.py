@@ -37,7 +37,7 @@ from models.features.store_spec import StoreSpec
 from models.features.touches import LABEL, TOUCH
 from schemas.columns import I64
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """Meaning of the words of the heap. Raised with every change; a snapshot of another version is refused."""
 
 PAGE_BYTES = 8 << memory.PAGE_SHIFT
