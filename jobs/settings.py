@@ -140,7 +140,10 @@ class Settings(BaseSettings):
         1_048_576, ge=1, description="Transaction ids remembered per home shard; an older duplicate is scored again."
     )
     max_touches_per_track: int = Field(
-        16_384, ge=32, description="Events remembered per entity and role; the oldest are forgotten beyond that."
+        16_384,
+        ge=32,
+        le=65_536,
+        description="Events remembered per entity and role; the oldest are forgotten beyond that.",
     )
     reference_budget_ms: int = Field(5, ge=0, le=1000, description="Longest wait for Redis per batch; 0 never asks.")
     max_record_bytes: int = Field(

@@ -34,8 +34,10 @@ def command(
     ARGUMENTS after -- go to the job as they are.
     """
     from deploy.local.jars import fetch_jars
+    from deploy.local.savepoints import changes_since
     from deploy.local.stack import LocalStack
     from deploy.local.submit import FlinkRest, submit_job
+    from jobs.job_parameters import scoring_parameters
 
     settings = context.settings(parallelism=parallelism, shards=shards, microbatch_ms=microbatch_ms)
     say("settings: " + "  ".join(f"{name}={value}" for name, value in settings.masked().items() if value is not None))
@@ -44,6 +46,9 @@ def command(
     if running and not again:
         names = ", ".join(f"{job['name']} ({job['jid']})" for job in running)
         fail(f"a job runs already: {names}; two of them would score every transaction twice. Use --again to insist.")
+    if savepoint:
+        for change in changes_since(savepoint, scoring_parameters(settings)):
+            say(f"since the savepoint: {change}")
     stack = LocalStack(settings.home_dir)
     is_ours = stack.status()["flink_rest_url"] == settings.flink_rest_url
     job_id = submit_job(
