@@ -27,8 +27,17 @@ def write_note(savepoint: str, parameters: Mapping[str, str]) -> bool:
     return True
 
 
-def changes_since(savepoint: str, parameters: Mapping[str, str]) -> list[str]:
+def changes_since(savepoint: str, parameters: Mapping[str, str], fixed: Mapping[str, str]) -> list[str]:
     """Compare the job to be started with the one that was saved.
+
+    Parameters
+    ----------
+    savepoint
+        Its address.
+    parameters
+        Of the job to be started.
+    fixed
+        Parameters that cannot change over a savepoint, and what to do instead.
 
     Returns
     -------
@@ -38,8 +47,7 @@ def changes_since(savepoint: str, parameters: Mapping[str, str]) -> list[str]:
     Raises
     ------
     StackError
-        If the savepoint is not there, or was made with another number of shards: their state would not be found, and
-        nobody would be told.
+        If the savepoint is not there, or a fixed parameter differs.
     """
     folder = folder_of(savepoint)
     if folder is None:
@@ -50,14 +58,13 @@ def changes_since(savepoint: str, parameters: Mapping[str, str]) -> list[str]:
     if not note.exists():
         return []
     saved = json.loads(note.read_text())
-    if saved.get("shards", parameters.get("shards")) != parameters.get("shards"):
-        raise StackError(
-            f"the savepoint has {saved['shards']} shards and the job would have {parameters.get('shards')}: shards are "
-            f"fixed for a state's life, give --shards {saved['shards']}"
-        )
     names = sorted(set(saved) | set(parameters))
-    return [
-        f"{name} was {saved.get(name, 'unknown')} and is {parameters.get(name, 'unknown')}"
+    changes = {
+        name: f"{name} was {saved.get(name, 'unknown')} and is {parameters.get(name, 'unknown')}"
         for name in names
         if saved.get(name) != parameters.get(name)
-    ]
+    }
+    for name in fixed:
+        if name in changes:
+            raise StackError(f"{changes[name]}: that cannot change over a savepoint, {fixed[name]}")
+    return list(changes.values())

@@ -6,6 +6,7 @@ from deploy.cli.context import CommandContext, fail, pass_context, say
 
 JOB = "jobs.score_transactions"
 JOB_NAME = "score-transactions"
+FIXED = {"shards": "or the state of the shards would not be found: give --shards as it was"}
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -47,7 +48,7 @@ def command(
         names = ", ".join(f"{job['name']} ({job['jid']})" for job in running)
         fail(f"a job runs already: {names}; two of them would score every transaction twice. Use --again to insist.")
     if savepoint:
-        for change in changes_since(savepoint, scoring_parameters(settings)):
+        for change in changes_since(savepoint, scoring_parameters(settings), FIXED):
             say(f"since the savepoint: {change}")
     stack = LocalStack(settings.home_dir)
     is_ours = stack.status()["flink_rest_url"] == settings.flink_rest_url
