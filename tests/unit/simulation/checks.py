@@ -30,8 +30,8 @@ from schemas.records import decode_record
 from schemas.registry import RegistrySchemas
 from tests.unit.features.oracle import Oracle
 from tests.unit.simulation.town import Place
-from tests.unit.simulation.virtual_flink import Task, taken_by_key
 from tests.unit.simulation.virtual_kafka import Record
+from tests.unit.simulation.virtual_operators import Task, taken_by_key
 from tests.unit.simulation.world import KEYS, World, the_decider
 
 
@@ -301,11 +301,11 @@ def check_learning(world: World) -> None:
     assert counts.labels == (
         counts.matured + counts.corrections + counts.confirmed + counts.duplicates + counts.outranked
         + counts.superseded + counts.unmatched + counts.too_old + counts.waiting
-    )  # fmt: skip
+    ), "not every label is counted once"  # fmt: skip
     assert counts.decisions == (
         counts.kept + counts.repeated + counts.decisions_too_old + counts.expired_labelled + counts.expired_unlabelled
-    )
-    assert stage.learner.labels_seen == counts.matured + counts.corrections
+    ), "not every decision is counted once"
+    assert stage.learner.labels_seen == counts.matured + counts.corrections, "labels were learned that did not mature"
     records = sum(1 for name in ("decisions", "labels") for _ in world.kafka.topics[name].committed())
     assert counts.labels + counts.decisions + stage.order.waiting == records, "labels or decisions were lost"
     if world.plan.idle_ms:
@@ -320,7 +320,7 @@ def check_learning(world: World) -> None:
                 topic, np.full(len(rows), partition, np.int32), np.array([o for o, _ in rows], np.int64),
                 np.array([r.timestamp_ms for _, r in rows], np.int64), [r.value for _, r in rows],
             )  # fmt: skip
-    assert counts == undisturbed.join.counts
-    assert stage.counts == undisturbed.counts
+    assert counts == undisturbed.join.counts, "labels were joined otherwise"
+    assert stage.counts == undisturbed.counts, "labels were learned otherwise"
     assert stage.learner.snapshot() == undisturbed.learner.snapshot(), "the learner learned something else"
-    assert stage.mix.snapshot() == undisturbed.mix.snapshot()
+    assert stage.mix.snapshot() == undisturbed.mix.snapshot(), "the mix is another one"

@@ -14,7 +14,8 @@ import pytest
 pytest.importorskip("authlib", reason="the registry's client is an optional extra")
 
 from tests.unit.simulation.checks import check
-from tests.unit.simulation.world import Plan, World, virtual_world
+from tests.unit.simulation.plan import Plan
+from tests.unit.simulation.world import World, virtual_world
 
 SEEDS = int(os.environ.get("WEIR_TEST_SIMULATIONS", "200"))
 ORACLE_EVERY = 10

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.unit.simulation.checks import check
-from tests.unit.simulation.world import Plan, World, virtual_world
+from tests.unit.simulation.plan import Plan
+from tests.unit.simulation.world import World, virtual_world
 
 
 class TwoJobs(RuleBasedStateMachine):

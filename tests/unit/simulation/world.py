@@ -38,11 +38,13 @@ from schemas.errors import RegistryUnavailableError
 from schemas.registry import RegistrySchemas
 from schemas.versions import current
 from tests.recorded import TEST_MODEL
+from tests.unit.simulation.plan import Plan
 from tests.unit.simulation.town import FOREIGN_SCHEMA, HOUR_MS, KNOWN_SCHEMA, Town, a_town, label_value
-from tests.unit.simulation.virtual_flink import (
+from tests.unit.simulation.virtual_flink import Job
+from tests.unit.simulation.virtual_kafka import Kafka, Record
+from tests.unit.simulation.virtual_operators import (
     Clock,
     Disk,
-    Job,
     LedgerSink,
     Operator,
     ProcessDiedError,
@@ -50,7 +52,6 @@ from tests.unit.simulation.virtual_flink import (
     Source,
     Task,
 )
-from tests.unit.simulation.virtual_kafka import Kafka, Record
 
 KEYS = (101, 202, 303, 404)
 """Flink keys of shards."""
@@ -59,61 +60,6 @@ HELD_BACK = 4
 """Transactions of each partition that are sent when all labels are."""
 LEARNER_READ = 60
 MOST_STEPS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a world is like; drawn from its seed."""
-
-    seed: int
-    records: int
-    partitions: int
-    shards: int
-    parallelism: int
-    label_partitions: int
-    dedupe_horizon: int
-    ids_per_page: int
-    flush_log_bytes: int
-    promote_above: int
-    page_rows: int
-    largest_read: int
-    deaths: int
-    is_unaligned: bool
-    has_stalls: bool
-    has_outages: bool
-    idle_ms: int
-    label_lifetime_hours: int
-    learner_deaths: int
-    rescales: bool
-
-    @classmethod
-    def of(cls, seed: int) -> Plan:
-        """Draw a plan."""
-        rng = random.Random(seed)
-        partitions = rng.choice([1, 2, 3])
-        shards = rng.choice([1, 2, 3])
-        return cls(
-            seed=seed,
-            records=rng.choice([15, 30, 90]),
-            partitions=partitions,
-            shards=shards,
-            parallelism=rng.randint(1, shards),
-            label_partitions=rng.choice([1, 2]),
-            dedupe_horizon=rng.choice([4, 25, 400]),
-            ids_per_page=rng.choice([2, 16, 2048]),
-            flush_log_bytes=rng.choice([1, 600, 3_000, 1 << 20]),
-            promote_above=rng.choice([3, 64]),
-            page_rows=rng.choice([4, 32, 256]),
-            largest_read=rng.choice([4, 15, 60]),
-            deaths=rng.choice([0, 1, 2, 4]),
-            is_unaligned=rng.random() < 0.3,
-            has_stalls=rng.random() < 0.3,
-            has_outages=rng.random() < 0.2,
-            idle_ms=rng.choice([0, 0, 2_000]),
-            label_lifetime_hours=rng.choice([1, 12, 24 * 7]),
-            learner_deaths=rng.choice([0, 1, 3]),
-            rescales=rng.random() < 0.3,
-        )
 
 
 @cache
