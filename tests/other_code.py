@@ -58,10 +58,10 @@ def write_other_code(folder: Path) -> Path:
     return folder
 
 
-def decisions_of_other_code(code: Path, recorded: object, settings: object, folder: Path) -> list[bytes]:
-    """Score a recorded stream by plain calls in a process of the other version."""
+def decisions_of_other_code(code: Path, recorded: object, shards: int, redis_url: str, folder: Path) -> list[bytes]:
+    """Score a recorded stream by plain calls in a process of the other version, with reference data of a Redis."""
     given, made = folder / "recorded.pickle", folder / "decisions.pickle"
-    given.write_bytes(pickle.dumps((recorded, settings)))
+    given.write_bytes(pickle.dumps((recorded, shards, redis_url)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(code), str(REPOSITORY)])}
     command = [sys.executable, "-m", "tests.other_code", str(given), str(made)]
     subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, timeout=300)
@@ -70,10 +70,13 @@ def decisions_of_other_code(code: Path, recorded: object, settings: object, fold
 
 
 if __name__ == "__main__":
+    from jobs.stream.reference_redis import RedisReference, RedisReferenceSettings
     from models.features.catalogue import STORE
     from models.scoring.core_settings import CoreSettings
     from tests.recorded import plain_loop
 
-    stream, shards = pickle.loads(Path(sys.argv[1]).read_bytes())
-    run = plain_loop(stream, (500,), CoreSettings(shards=shards, store=STORE))
+    stream, shards, redis_url = pickle.loads(Path(sys.argv[1]).read_bytes())
+    reference = RedisReference.connect(redis_url, RedisReferenceSettings(budget_seconds=1.0))
+    run = plain_loop(stream, (500,), CoreSettings(shards=shards, store=STORE), reference=reference)
+    reference.close()
     Path(sys.argv[2]).write_bytes(pickle.dumps(run.decisions))

@@ -23,7 +23,7 @@ from tests.scoring_job import ScoringJob, settled
 # Three starts of the job and four of TaskManagers: 50 s on an idle 2-core machine, and a busy one is some times slower.
 pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.timeout(900)]
 
-EVENTS = 1_500
+EVENTS = 1_200
 
 
 def weir_command(job: ScoringJob, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
@@ -57,7 +57,7 @@ def test_decisions_do_not_show_where_the_job_was_stopped_and_upgraded(
     poison = [row for row, error in enumerate(recorded.errors) if error is not None]
     cuts = [len(recorded) // 3, 2 * len(recorded) // 3, len(recorded)]
     code = write_other_code(tmp_path / "code")
-    job = ScoringJob(stack, request.node.name, parallelism=1, redis_url=None)
+    job = ScoringJob(stack, request.node.name, parallelism=1)
     try:
         with job:
             log = job.read(job.settings.topics.decisions)
@@ -80,8 +80,10 @@ def test_decisions_do_not_show_where_the_job_was_stopped_and_upgraded(
         monkeypatch.undo()
         restart_taskmanagers(stack, 2)
     decisions = found["decisions"].values
-    before = ledger_of(plain_loop(recorded, (500,), job.core_settings).decisions)
-    after = ledger_of(decisions_of_other_code(code, recorded, job.core_settings.shards, tmp_path))
+    reference = job.reference()
+    before = ledger_of(plain_loop(recorded, (500,), job.core_settings, reference=reference).decisions)
+    reference.close()
+    after = ledger_of(decisions_of_other_code(code, recorded, job.core_settings.shards, stack.redis_url, tmp_path))
     expected = {place: (before if place[1] < cuts[1] else after)[place] for place in before}
     assert_same_ledger(decisions, expected, found["decisions"].keys)
     features = {len(decode_record(value, name="decision")["features"]) for value in decisions}
