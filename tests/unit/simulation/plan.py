@@ -39,7 +39,7 @@ class Plan:
         shards = rng.choice([1, 2, 3])
         return cls(
             seed=seed,
-            records=rng.choice([12, 25, 70]),
+            records=rng.choice([12, 25, 50]),
             partitions=partitions,
             shards=shards,
             parallelism=rng.randint(1, shards),

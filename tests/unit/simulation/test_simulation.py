@@ -18,7 +18,7 @@ from tests.unit.simulation.plan import Plan
 from tests.unit.simulation.world import World, virtual_world
 
 SEEDS = int(os.environ.get("WEIR_TEST_SIMULATIONS", "200"))
-ORACLE_EVERY = 10
+ORACLE_EVERY = 20
 """Naive features take as long as the whole world otherwise."""
 ENOUGH_WORLDS = 100
 SEEN: Counter[str] = Counter()
