@@ -18,6 +18,7 @@ def core_settings(settings: Settings) -> CoreSettings:
         max_record_bytes=settings.max_record_bytes,
         max_future_ms=settings.max_future_seconds * 1000,
         store=replace(STORE, max_touches_per_track=settings.max_touches_per_track),
+        risk_labels=settings.risk_labels,
     )
 
 

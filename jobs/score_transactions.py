@@ -1,7 +1,8 @@
 """Score every transaction of a Kafka stream.
 
 Reads
-    `transactions` (transaction.avsc) and `labels` (label.avsc), raw; `control` (rule.avsc), key `rule/RULE_ID`;
+    `transactions` (transaction.avsc) and `labels` (label.avsc), raw; with `risk_labels` matured also `matured-labels`
+    (matured_label.avsc), and then of all three only what is committed; `control` (rule.avsc), key `rule/RULE_ID`;
     `model-updates` (model_update.avsc), key `learner/NAME`.
 Writes
     `decisions` (decision.avsc), key account id, exactly once: one for each accepted transaction.
@@ -102,7 +103,9 @@ def build(
     intake = (
         by_key(batches, row_types.micro_batch())
         .process(
-            IntakeFunction(core, keys, settings.topics.labels, settings.schema_registry_url),
+            IntakeFunction(
+                core, keys, settings.topics.labels, settings.topics.matured_labels, settings.schema_registry_url
+            ),
             keyed_row(row_types.touch_block()),
         )
         .name("take in")
@@ -172,16 +175,19 @@ def submit(settings: Settings) -> None:
     configuration.set_string("pipeline.object-reuse", "true")
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)
-    initial_control, control_offset = read_newest(settings, settings.topics.control)
-    initial_learners, learners_offset = read_newest(settings, settings.topics.model_updates)
-    tables.create_source(sql, settings, (settings.topics.transactions, settings.topics.labels))
-    tables.create_followed_source(sql, settings, "control", settings.topics.control, control_offset)
-    tables.create_followed_source(sql, settings, "learners", settings.topics.model_updates, learners_offset)
+    topics = settings.topics
+    initial_control, control_offset = read_newest(settings, topics.control)
+    initial_learners, learners_offset = read_newest(settings, topics.model_updates)
+    is_matured = settings.risk_labels == "matured"
+    read = (topics.transactions, topics.labels, *([topics.matured_labels] if is_matured else []))
+    # Matured labels are written in transactions: those of one that was aborted were never so.
+    tables.create_source(sql, settings, read, committed_only=is_matured)
+    tables.create_followed_source(sql, settings, "control", topics.control, control_offset)
+    tables.create_followed_source(sql, settings, "learners", topics.model_updates, learners_offset)
     control = tables.followed_records(sql, "control").union(tables.followed_records(sql, "learners"))
     keys = shard_keys(get_gateway().jvm, settings.shards)
     batches = tables.micro_batches(sql, settings, keys)
     scoring = build(settings, batches, control, keys, rules, (*initial_control, *initial_learners))
-    topics = settings.topics
     # An exactly-once sink waits for the broker at every checkpoint. Behind a partitioner it does so in a thread of its
     # own; chained to a stage it would hold up the alerts. Rescaling to the same parallelism keeps each row's order.
     tables.create_results_view(sql, "alerting", scoring.results)
@@ -208,6 +214,7 @@ def submit(settings: Settings) -> None:
 @click.option("--parallelism", type=int, help="Slots to use.")
 @click.option("--shards", type=int, help="Entity shards; fixed for the state's life.")
 @click.option("--microbatch-ms", type=int, help="Milliseconds that records are gathered for.")
+@click.option("--risk-labels", type=click.Choice(["raw", "matured"]), help="Labels that the risk features count.")
 @click.option("--checkpoint-interval-seconds", type=float, help="Seconds between checkpoints.")
 def command(**flags: Any) -> None:
     """Load the settings and submit."""

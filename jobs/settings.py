@@ -26,6 +26,7 @@ BROKER_TRANSACTION_LIMIT_SECONDS = 900  # Kafka's own transaction.max.timeout.ms
 _URL_PASSWORD = re.compile(r"(://[^:/@]*:)[^@/]*@")
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+RiskLabels = Literal["raw", "matured"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -47,6 +48,7 @@ class Topics:
     model_updates: str
     drift: str
     shadow_alerts: str
+    matured_labels: str
 
 
 class Settings(BaseSettings):
@@ -145,6 +147,11 @@ class Settings(BaseSettings):
         le=65_536,
         description="Events remembered per entity and role; the oldest are forgotten beyond that.",
     )
+    risk_labels: RiskLabels = Field(
+        "raw",
+        description="Labels that the risk features count: raw, every one of the topic labels as it comes; or matured, "
+        "those that the learner job lets stand (topic matured-labels), none where that job does not run.",
+    )
     reference_budget_ms: int = Field(5, ge=0, le=1000, description="Longest wait for Redis per batch; 0 never asks.")
     max_record_bytes: int = Field(
         1_048_576, ge=1024, le=16_777_216, description="A larger record becomes a dead letter."
@@ -201,8 +208,14 @@ class Settings(BaseSettings):
             "model-updates",
             "drift",
             "shadow-alerts",
+            "matured-labels",
         )
         return Topics(*(self.topic_prefix + name for name in names))
+
+    @property
+    def risk_labels_topic(self) -> str:
+        """Full name of the topic whose labels the risk features count."""
+        return self.topics.matured_labels if self.risk_labels == "matured" else self.topics.labels
 
     @classmethod
     def settings_customise_sources(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 from schemas.binary import write_bytes, write_long
-from schemas.columns import I64, U8, Bool, LabelColumns, StringColumn, TransactionColumns
+from schemas.columns import I64, U8, Bool, LabelColumns, MaturedLabelColumns, StringColumn, TransactionColumns
 from schemas.decisions import MODES, DecisionColumns
 from schemas.framing import single_object_header
 from schemas.layout import dense, dense_bytes, dense_slices
@@ -204,6 +204,23 @@ def encode_labels(columns: LabelColumns) -> list[bytes]:
     writer.fixed(columns.is_fraud)
     writer.longs(columns.source)
     writer.optional_strings(columns.pattern)
+    return writer.finish()
+
+
+def encode_matured_labels(columns: MaturedLabelColumns) -> list[bytes]:
+    """Encode matured labels in Avro's single-object encoding."""
+    writer = RecordWriter(len(columns))
+    writer.constant(single_object_header(current("matured_label")))
+    writer.strings(columns.transaction_id)
+    writer.strings(columns.account_id)
+    writer.strings(columns.counterparty_id)
+    writer.longs(columns.event_time_ms)
+    writer.longs(columns.label_time_ms)
+    writer.fixed(columns.is_fraud)
+    writer.longs(columns.source)
+    writer.fixed(columns.is_correction)
+    writer.optional_longs(columns.replaced_source, ~columns.is_correction)
+    writer.optional_longs(columns.replaced_label_time_ms, ~columns.is_correction)
     return writer.finish()
 
 

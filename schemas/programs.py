@@ -75,6 +75,7 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
     strings: dict[str, int] = {}
     numbers: dict[str, int] = {}
     attributes = None
+    schema = _with_types_in_place(schema)
     for field in schema["fields"]:
         kind = _type_name(_branches(field["type"])[1])
         if kind == "string":
@@ -86,6 +87,20 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
         else:
             raise UnsupportedSchemaError(f"field {field['name']}: no column for type {kind}")
     return Layout(schema, strings, numbers, attributes)
+
+
+def _with_types_in_place(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a reader's record with enums in place of their names, which fields after the first may give."""
+    named: dict[str, Any] = {}
+
+    def in_place(kind: Any) -> Any:
+        if isinstance(kind, list):
+            return [in_place(branch) for branch in kind]
+        if isinstance(kind, Mapping) and kind["type"] == "enum":
+            named[kind["name"]] = kind
+        return named.get(kind, kind) if isinstance(kind, str) else kind
+
+    return {**schema, "fields": [{**field, "type": in_place(field["type"])} for field in schema["fields"]]}
 
 
 class _Compiler:

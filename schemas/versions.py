@@ -22,6 +22,7 @@ _FOLDER = Path(__file__).parent
 RECORDS = (
     "transaction",
     "label",
+    "matured_label",
     "decision",
     "alert",
     "dead_letter",

@@ -45,8 +45,13 @@ def refused() -> TypeInformation:
 
 
 def results() -> TypeInformation:
-    """Keys and values of records for two topics: decisions and alerts; parameters and drift."""
+    """Keys and values of records for two topics: decisions and alerts."""
     return Types.ROW([blobs(), blobs(), blobs(), blobs()])
+
+
+def learned() -> TypeInformation:
+    """Keys and values of the learner job's records for three topics: parameters, drift, matured labels."""
+    return Types.ROW([blobs() for _ in range(6)])
 
 
 def shadow_alerts() -> TypeInformation:

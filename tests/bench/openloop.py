@@ -13,6 +13,7 @@ import numpy as np
 
 from deploy.local.stack import LocalStack
 from tests.bench.measures import BenchError, CpuMeter, Helper, latency_summary
+from tests.bench.stages import StageMeter
 
 JOB = "jobs.score_transactions"
 WARM_UP_RATE = 10_000
@@ -43,6 +44,8 @@ class Sweep:
         Of the simulated population.
     parallelism
         Slots of the job, and its shards.
+    microbatch_ms
+        Of the job; None is its default.
     """
 
     rates: tuple[int, ...]
@@ -51,6 +54,7 @@ class Sweep:
     warm_up_seconds: float
     accounts: int
     parallelism: int
+    microbatch_ms: int | None = None
 
     @property
     def events(self) -> int:
@@ -59,9 +63,10 @@ class Sweep:
         return steps + int(WARM_UP_RATE * self.warm_up_seconds)
 
 
-def job_arguments(parallelism: int) -> list[str]:
+def job_arguments(parallelism: int, microbatch_ms: int | None = None) -> list[str]:
     """Return the arguments of a scoring job with one shard a slot."""
-    return ["--parallelism", str(parallelism), "--shards", str(parallelism)]
+    arguments = ["--parallelism", str(parallelism), "--shards", str(parallelism)]
+    return arguments if microbatch_ms is None else [*arguments, "--microbatch-ms", str(microbatch_ms)]
 
 
 def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
@@ -69,7 +74,7 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
 
     The job runs on; the caller stops the stack.
     """
-    job = stack.submit(JOB, job_arguments(sweep.parallelism))
+    job = stack.submit(JOB, job_arguments(sweep.parallelism, sweep.microbatch_ms))
     servers = stack.bootstrap_servers
     reader = Helper("tests.bench.reader", {"servers": servers, "alerts": "weir.alerts", "decisions": "weir.decisions"})
     task = {"servers": servers, "topic": "weir.transactions", "events": sweep.events, "accounts": sweep.accounts}
@@ -106,11 +111,13 @@ class _Run:
         self._sender.tell({"send": {"rate": rate, "count": count}})
         time.sleep(lead_seconds)
         began, seen_before = time.monotonic(), self._reader.ask({"count": True})
-        cpu = CpuMeter({process.name: process.pid for process in self._stack.processes()} | self._helpers())
+        pids = {process.name: process.pid for process in self._stack.processes()}
+        cpu, stages = CpuMeter(pids | self._helpers()), StageMeter(pids)
         report = self._sender.answer()
         elapsed = time.monotonic() - began
         seen = self._reader.ask({"count": True})
         cores = cpu.cores(elapsed)
+        stages_us = stages.microseconds(seen["decisions"] - seen_before["decisions"])
         self._sent += report["sent"]
         lag = self._sent - seen["decisions"]
         if report["lost"]:
@@ -138,6 +145,7 @@ class _Run:
             ),
             **{f"{name}_ms": latency_summary(pairs[:, 1] - pairs[:, 0]) for name, pairs in window.items()},
             "cpu_cores": cores,
+            "stages_us": stages_us,
             "checkpoints": self._checkpoints(from_ms, until_ms),
         }
 

@@ -116,7 +116,7 @@ def test_masked_values_show_no_secret() -> None:
 def test_topics_carry_the_prefix() -> None:
     assert settings(topic_prefix="x.").topics == Topics(
         "x.transactions", "x.labels", "x.decisions", "x.alerts", "x.dead-letters", "x.duplicates", "x.control",
-        "x.model-updates", "x.drift", "x.shadow-alerts",
+        "x.model-updates", "x.drift", "x.shadow-alerts", "x.matured-labels",
     )  # fmt: skip
 
 

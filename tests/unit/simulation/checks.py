@@ -307,7 +307,8 @@ def check_learning(world: World) -> None:
     ), "not every decision is counted once"
     assert stage.learner.labels_seen == counts.matured + counts.corrections, "labels were learned that did not mature"
     records = sum(1 for name in ("decisions", "labels") for _ in world.kafka.topics[name].committed())
-    assert counts.labels + counts.decisions + stage.order.waiting == records, "labels or decisions were lost"
+    taken = counts.labels + stage.counts.echoes + counts.decisions + stage.order.waiting
+    assert taken == records, "labels or decisions were lost"
     if world.plan.idle_ms:
         return
     undisturbed = LearningStage(world.learning_settings, MemoryState())

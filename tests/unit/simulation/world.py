@@ -119,7 +119,7 @@ class World:
             self.send_transaction(0)
         for topic, partitions in (
             ("labels", plan.label_partitions), ("decisions", 2), ("dead-letters", 1), ("duplicates", 1), ("alerts", 1),
-            ("model-updates", 1), ("drift", 1),
+            ("model-updates", 1), ("drift", 1), ("matured-labels", 1),
         ):  # fmt: skip
             self.kafka.make(topic, partitions)
         store = replace(STORE, promote_above=plan.promote_above)
@@ -173,7 +173,9 @@ class World:
             )
             for shard, key in enumerate(keys)
         ]  # fmt: skip
-        intake = tasks("intake", lambda: IntakeFunction(self.core, keys, "labels", "virtual"), take_in)
+        intake = tasks(
+            "intake", lambda: IntakeFunction(self.core, keys, "labels", "matured-labels", "virtual"), take_in
+        )
         entities = tasks(
             "entities", lambda: EntityFunction(self.core.store, keys), lambda task, row: put(to_decide[task.name], row)
         )
@@ -201,7 +203,11 @@ class World:
         topics = self.kafka.topics
 
         def learn(task: Task, output: Any) -> None:
-            for channel, record_keys, values in ((to_updates, *output[0:2]), (to_drift, *output[2:4])):
+            for channel, record_keys, values in (
+                (to_updates, *output[0:2]),
+                (to_drift, *output[2:4]),
+                (to_matured, *output[4:6]),
+            ):
                 for pair in zip(record_keys, values, strict=True):
                     channel.queue.append((0, (*pair, ())))
 
@@ -213,9 +219,10 @@ class World:
         task = Task("learn-0", 0, function, lambda key: True, self.clock, disk, learn)
         updates = LedgerSink("updates", topics["model-updates"], self.clock)
         drift = LedgerSink("drift", topics["drift"], self.clock)
+        matured = LedgerSink("matured", topics["matured-labels"], self.clock)
         source.connect(task)
-        to_updates, to_drift = task.connect(updates), task.connect(drift)
-        return [source, task, updates, drift]
+        to_updates, to_drift, to_matured = (task.connect(sink) for sink in (updates, drift, matured))
+        return [source, task, updates, drift, matured]
 
     # -- what can happen --------------------------------------------------------------------------------------------
 
