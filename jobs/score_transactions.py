@@ -37,6 +37,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from jobs.core_settings import core_settings, starting_rules
+from jobs.job_parameters import as_option, scoring_parameters
 from jobs.settings import Settings
 from jobs.stream import row_types, tables
 from jobs.stream.alert_reader import LIVE_OUTCOME_HEADER
@@ -164,6 +165,7 @@ def submit(settings: Settings) -> None:
         Decider(ScoringModel.load(settings.shadow_models_dir), rule_set)
     configuration = Configuration()
     configuration.set_string("pipeline.max-parallelism", str(MAX_PARALLELISM))
+    configuration.set_string("pipeline.global-job-parameters", as_option(scoring_parameters(settings)))
     configuration.set_string("parallelism.default", str(settings.parallelism))
     configuration.set_string(
         "execution.checkpointing.interval", f"{settings.checkpoint_interval_seconds * 1000:.0f} ms"

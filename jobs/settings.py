@@ -142,7 +142,10 @@ class Settings(BaseSettings):
         1_048_576, ge=1, description="Transaction ids remembered per home shard; an older duplicate is scored again."
     )
     max_touches_per_track: int = Field(
-        16_384, ge=32, description="Events remembered per entity and role; the oldest are forgotten beyond that."
+        16_384,
+        ge=32,
+        le=65_536,
+        description="Events remembered per entity and role; the oldest are forgotten beyond that.",
     )
     risk_labels: RiskLabels = Field(
         "raw",

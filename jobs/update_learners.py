@@ -36,6 +36,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from jobs.drift_reference import drift_reference
+from jobs.job_parameters import as_option, learner_parameters
 from jobs.settings import Settings, SettingsError
 from jobs.stream import row_types, tables
 from jobs.stream.control import ControlRecord
@@ -96,6 +97,7 @@ def submit(settings: Settings) -> None:
     learning = learning_settings(settings, partitions_of(settings, (topics.decisions, topics.labels)))
     control, _ = read_newest(settings, topics.control)
     configuration = Configuration()
+    configuration.set_string("pipeline.global-job-parameters", as_option(learner_parameters(settings)))
     configuration.set_string("parallelism.default", "1")
     configuration.set_string(
         "execution.checkpointing.interval", f"{settings.checkpoint_interval_seconds * 1000:.0f} ms"

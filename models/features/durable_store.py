@@ -55,7 +55,7 @@ class DurableEntityStore:
     Parameters
     ----------
     spec
-        Of the store; must stay the same over the state's life.
+        Of the store. A state of another one is made over, at each restart until the next flush (`EntityStore.restore`).
     state
         Where log and pages are kept; what it holds is restored.
     flush_log_bytes, flush_log_share

@@ -6,6 +6,7 @@ from deploy.cli.context import CommandContext, fail, pass_context, say
 
 JOB = "jobs.score_transactions"
 JOB_NAME = "score-transactions"
+FIXED = {"shards": "or the state of the shards would not be found: give --shards as it was"}
 LEARNER_JOB_NAME = "update-learners"
 
 
@@ -41,8 +42,10 @@ def command(
     ARGUMENTS after -- go to the job as they are.
     """
     from deploy.local.jars import fetch_jars
+    from deploy.local.savepoints import changes_since
     from deploy.local.stack import LocalStack
     from deploy.local.submit import FlinkRest, submit_job
+    from jobs.job_parameters import scoring_parameters
 
     settings = context.settings(
         parallelism=parallelism, shards=shards, microbatch_ms=microbatch_ms, risk_labels=risk_labels
@@ -53,6 +56,9 @@ def command(
     if running and not again:
         names = ", ".join(f"{job['name']} ({job['jid']})" for job in running)
         fail(f"a job runs already: {names}; two of them would score every transaction twice. Use --again to insist.")
+    if savepoint:
+        for change in changes_since(savepoint, scoring_parameters(settings), FIXED):
+            say(f"since the savepoint: {change}")
     if settings.risk_labels == "matured" and not rest.running_jobs(LEARNER_JOB_NAME):
         say("risk_labels is matured and no learner job runs: no label counts until 'weir learn' has started it")
     stack = LocalStack(settings.home_dir)

@@ -23,7 +23,7 @@ from schemas.records import encode_record
 from tests.builders import NOON_MS
 from tests.unit.cli.outputs import REASON, a_decision, an_alert
 
-COMMANDS = ("alerts", "dead-letters", "decisions", "demo", "explain", "produce", "redrive", "rules", "simulate")
+COMMANDS = ("alerts", "dead-letters", "decisions", "demo", "explain", "produce", "redrive", "rules", "simulate", "stop")
 RULE = {
     "rule_id": "large",
     "description": "A large amount",
