@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +118,7 @@ class BlockDecoder:
         self._table = read_only(np.concatenate(tables))
         self._versions = np.array(self._program_versions, np.int16)
 
-    def decode(self, values: list[bytes | None]) -> Block:
+    def decode(self, values: Sequence[bytes | None]) -> Block:
         """Decode a batch; every value ends up in the columns or among the rejected.
 
         Raises

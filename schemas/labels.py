@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -33,7 +34,7 @@ class LabelDecoder:
     ) -> None:
         self._decoder = BlockDecoder(record, registry, (), max_record_bytes)
 
-    def decode(self, values: list[bytes | None]) -> tuple[LabelColumns, npt.NDArray[np.intp], list[Rejected]]:
+    def decode(self, values: Sequence[bytes | None]) -> tuple[LabelColumns, npt.NDArray[np.intp], list[Rejected]]:
         """Return the decoded labels, the row of each in `values`, and the rejected rows.
 
         Raises

@@ -208,12 +208,15 @@ class EncodedLater(Sequence[bytes | None]):
 
 def _as_decoded(columns: TransactionColumns) -> TransactionColumns:
     """Return the columns as they come out of records: there a country is never null."""
-    countries = {
-        name: StringColumn(column.buffer, column.offsets, np.maximum(column.lengths, 0))
-        for name in ("account_country", "counterparty_country")
-        for column in (getattr(columns, name),)
-    }
-    return replace(columns, **countries)
+    return replace(
+        columns,
+        account_country=_never_null(columns.account_country),
+        counterparty_country=_never_null(columns.counterparty_country),
+    )
+
+
+def _never_null(column: StringColumn) -> StringColumn:
+    return StringColumn(column.buffer, column.offsets, np.maximum(column.lengths, 0))
 
 
 def _raw(

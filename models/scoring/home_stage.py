@@ -122,9 +122,9 @@ class HomeStage:
     def _decode(self, records: RawRecords) -> tuple[TransactionColumns, npt.NDArray[np.intp], list[Rejected]]:
         columns = records.decoded
         if columns is None or columns.attribute_names != self._settings.attribute_names:
-            return self._transactions.decode(list(records.values))
+            return self._transactions.decode(records.values)
         if (columns.text_bytes() + _NUMBERS_BYTES > self._settings.max_record_bytes).any():
-            return self._transactions.decode(list(records.values))  # some may be too long as records
+            return self._transactions.decode(records.values)  # some may be too long as records
         return columns, np.arange(len(columns)), []
 
     def _history_starts(self, partition: I32, event_time_ms: I64) -> I64:
