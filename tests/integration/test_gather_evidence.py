@@ -1,0 +1,166 @@
+"""Evidence on the real stack: services that misbehave, and a promise that is kept all the same.
+
+Invariant: every requested piece of evidence ends in exactly one final revision, answered, timed out, refused or failed,
+whatever the services do; requests that are delivered twice are answered once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from deploy.local.stack import LocalStack
+from jobs.stream.evidence_function import SERVICE_HEADER
+from models.scoring.evidence_rule import EvidenceWeight, revised_score
+from schemas.records import decode_record
+from tests.evidence import an_alert, assert_one_final_revision_each, encoded, requests_for
+from tests.scoring_job import SETTLE_SECONDS, ScoringJob
+from tests.side_service import VERSION, SideService, probability_of
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.timeout(600)]
+
+MODULE = "jobs.gather_evidence"
+BUDGET_MS = 3_000
+MODES = ("fast", "error", "reset", "lie", "refuse", "drip", "hang", "flood")
+STATUSES = {
+    "fast": {"answered"}, "refuse": {"refused"}, "hang": {"timed_out"}, "drip": {"timed_out"},
+    "error": {"failed"}, "reset": {"failed"}, "lie": {"failed"}, "flood": {"failed"},
+}  # fmt: skip
+
+
+def test_every_request_ends_once_whatever_the_services_do(stack: LocalStack, request: pytest.FixtureRequest) -> None:
+    requests = []
+    for i in range(40):
+        alert = an_alert(f"t{i}", account_id=f"a{i % 7}", score=0.5, degraded=["multimodal", "text", "vision"])
+        mode = MODES[i % len(MODES)]
+        pieces = [("vision", f"file:///e/{i}.png?mode={mode}"), ("multimodal", f"file:///e/{i}.png"), ("text", "memo:")]
+        requests += requests_for(alert, pieces, VERSION, budget_ms=BUDGET_MS)
+    with SideService() as vision, SideService() as multimodal:
+        job = ScoringJob(
+            stack,
+            request.node.name,
+            module=MODULE,
+            parallelism=1,
+            evidence_vision_url=vision.url,
+            evidence_vision_output="probability",
+            evidence_multimodal_url=multimodal.url,
+            evidence_multimodal_output="1-probability",
+            evidence_budget_seconds=BUDGET_MS / 1000,
+            evidence_attempt_seconds=1.0,
+            evidence_breaker_failures=1_000,  # what each mode comes to is the question here
+        )
+        topics = job.settings.topics
+        with job:
+            evidence, alerts = job.read(topics.evidence), job.read(topics.alerts, committed_only=False)
+            for piece in requests:  # the budget counts from now on
+                piece["requested_at_ms"] = time_ms()
+            records = [encoded(piece) for piece in requests]
+            job.send_headed(topics.evidence_requests, SERVICE_HEADER, [*records, *records[:30], UNREADABLE])
+            job.flush()
+            evidence.wait_for(len(requests))
+            alerts.wait_for(len(requests))
+            job.wait_for_checkpoints()
+            for log in (evidence, alerts):
+                log.read_to_end()
+            dead = job.read(topics.dead_letters)
+            dead.wait_for(1)
+            longest_ms = max(
+                checkpoint["end_to_end_duration"]
+                for checkpoint in stack.rest.checkpoints(job.id)["history"]
+                if checkpoint["status"] == "COMPLETED"
+            )
+            assert job.restarts() == 0
+        calls = multimodal.calls()
+    endings = assert_one_final_revision_each(requests, evidence.values, alerts.values)
+    for piece in requests:
+        ending = endings[piece["request_id"]]
+        if piece["service"] == "text":  # no address is set
+            assert ending["status"] == "refused"
+        elif piece["service"] == "multimodal":
+            assert ending["status"] == "answered", ending["reason"]
+            assert ending["score"] == pytest.approx(1 - probability_of(piece["reference"]), abs=1e-6)
+            assert calls[piece["request_id"]] <= 2  # that of the duplicate is dropped
+        else:
+            assert ending["status"] in STATUSES[piece["reference"].rpartition("=")[2]], ending["reason"]
+    assert dead.values == [UNREADABLE[1]]
+    assert dict(dead.messages[0].headers())["__connect.errors.exception.class.name"] == b"UNDECODABLE"
+    # Every call is bounded, so a checkpoint that waits for those on their way is too; the rest is a busy machine's.
+    assert longest_ms < BUDGET_MS + 10_000
+    check_last_revisions(alerts.values, endings)
+
+
+UNREADABLE = (b"a0", b"no request", "vision")
+
+
+def time_ms() -> int:
+    import time
+
+    return time.time_ns() // 1_000_000
+
+
+def check_last_revisions(alerts: list[bytes], endings: dict[str, dict[str, object]]) -> None:
+    """The last revision of an alert says what its answers come to, and what is still missing."""
+    weight = EvidenceWeight()
+    finals = [alert for alert in (decode_record(value, name="alert") for value in alerts) if alert["is_final"]]
+    assert Counter(alert["alert_id"] for alert in finals).most_common(1)[0][1] <= 2, "delivered again at most"
+    for alert in finals:
+        answers = [(p["service"], p["score"]) for p in alert["evidence"] if p["status"] == "answered"]
+        expected = revised_score(0.5, answers, {"vision": weight, "multimodal": weight})
+        assert alert["score"] == pytest.approx(expected, abs=1e-6)
+        assert alert["outcome"] == ("decline" if alert["score"] >= 0.75 else "review")
+        missing = {p["service"] for p in alert["evidence"] if p["status"] != "answered"}
+        assert set(alert["degraded"]) == missing
+        assert alert["change"]
+
+
+def test_a_killed_job_and_killed_services_lose_and_repeat_nothing(
+    stack: LocalStack, request: pytest.FixtureRequest
+) -> None:
+    with SideService() as vision:
+        job = ScoringJob(
+            stack,
+            request.node.name,
+            module=MODULE,
+            parallelism=1,
+            evidence_vision_url=vision.url,
+            evidence_vision_output="probability",
+        )
+        topics = job.settings.topics
+        requests = []
+        with job:
+            evidence, alerts = job.read(topics.evidence), job.read(topics.alerts, committed_only=False)
+            for part in range(3):
+                new = []
+                for i in range(100):
+                    alert = an_alert(f"t{part}-{i}", account_id=f"a{i % 7}")
+                    pieces = [("vision", f"file:///e/{part}/{i}/{n}.png") for n in range(2)]
+                    new += requests_for(alert, pieces, VERSION)
+                job.send_headed(topics.evidence_requests, SERVICE_HEADER, [encoded(piece) for piece in new])
+                job.flush()
+                requests += new
+                if part == 0:
+                    evidence.wait_for(1)
+                    index = taskmanager_of(stack, job.id)
+                    stack.kill_taskmanager(index)
+                    stack.start_taskmanager(index)
+                elif part == 1:
+                    vision.kill()
+                    vision.start()
+            wait_until(lambda: evidence.poll() is None or len(evidence) >= len(requests), SETTLE_SECONDS, "all ended")
+            alerts.wait_for(len(requests))
+            job.wait_for_checkpoints()
+            evidence.read_to_end()
+            alerts.read_to_end()
+            restored = stack.rest.checkpoints(job.id)["counts"]["restored"]
+    endings = assert_one_final_revision_each(requests, evidence.values, alerts.values)
+    assert sum(ending["status"] == "answered" for ending in endings.values()) >= 200
+    assert restored, "the kill did not hit the job"
+
+
+def taskmanager_of(stack: LocalStack, job_id: str) -> int:
+    """Return the number of a TaskManager that runs a job of one slot."""
+    vertex = stack.rest.get(f"/jobs/{job_id}")["vertices"][0]["id"]
+    hosts = stack.rest.get(f"/jobs/{job_id}/vertices/{vertex}/taskmanagers")["taskmanagers"]
+    return next(i for i in range(2) if any(f"taskmanager-{i}" in host["taskmanager-id"] for host in hosts))
