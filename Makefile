@@ -14,7 +14,7 @@ TABLE := docs/operating.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jars test lint demo up down status bench accuracy accuracy-online \
-  bench-refresh bench-replay bench-backtest drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models docs clean tools-python tools-java
+  bench-refresh bench-replay bench-evidence bench-backtest drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models docs clean tools-python tools-java
 
 help:  ## Show this list.
 	@echo "make TARGET, where TARGET is one of"
@@ -53,6 +53,9 @@ bench-refresh: setup jars .venv/made-bench  ## Measure how soon a label changes 
 
 bench-replay: setup jars .venv/made-bench  ## Replay a long live run: equality byte for byte, speed, what the live job feels.
 	$(RUN) -m tests.bench.replay $(ARGS)
+
+bench-evidence: setup jars .venv/made-bench  ## Kill services and the job 20 times over 10,000 requests; what alerts feel of evidence.
+	$(RUN) -m tests.bench.evidence_bench $(ARGS)
 
 bench-backtest: setup  ## Measure back-tests of rules, on the ledger and on a file.
 	$(RUN) -m tests.bench.backtest_bench $(ARGS)
