@@ -19,6 +19,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.functions import AsyncFunction
 from pyflink.datastream.state import ValueStateDescriptor
 
+import jobs.stream.process_mode  # noqa: F401 - before anything that imports numba
 from jobs.evidence_settings import ServiceAddress
 from models.evidence.gatherer import REFUSED, Gatherer, GatherPolicy, ended
 from models.evidence.revisions import AlertRevisions
