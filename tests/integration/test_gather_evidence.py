@@ -6,16 +6,19 @@ whatever the services do; requests that are delivered twice are answered once.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
 
 from deploy.local.stack import LocalStack
+from jobs.stream.alert_reader import newest_of
 from jobs.stream.evidence_function import SERVICE_HEADER
 from models.scoring.evidence_rule import EvidenceWeight, revised_score
 from schemas.records import decode_record
 from tests.evidence import an_alert, assert_one_final_revision_each, encoded, requests_for
-from tests.scoring_job import SETTLE_SECONDS, ScoringJob
+from tests.recorded import ledger_of, plain_loop, record_stream
+from tests.scoring_job import SETTLE_SECONDS, ScoringJob, settled
 from tests.side_service import VERSION, SideService, probability_of
 from tests.waiting import wait_until
 
@@ -95,8 +98,6 @@ UNREADABLE = (b"a0", b"no request", "vision")
 
 
 def time_ms() -> int:
-    import time
-
     return time.time_ns() // 1_000_000
 
 
@@ -164,3 +165,59 @@ def taskmanager_of(stack: LocalStack, job_id: str) -> int:
     vertex = stack.rest.get(f"/jobs/{job_id}")["vertices"][0]["id"]
     hosts = stack.rest.get(f"/jobs/{job_id}/vertices/{vertex}/taskmanagers")["taskmanagers"]
     return next(i for i in range(2) if any(f"taskmanager-{i}" in host["taskmanager-id"] for host in hosts))
+
+
+def test_alerts_of_the_scoring_job_are_revised_and_the_ledger_is_as_without_evidence(
+    stack: LocalStack, request: pytest.FixtureRequest
+) -> None:
+    recorded = record_stream(1_500, seed=11, evidence_share=1.0)
+    with SideService() as vision:
+        evidence = {
+            "evidence_vision_url": vision.url,
+            "evidence_vision_version": VERSION,
+            "evidence_vision_output": "probability",
+        }
+        # Reference data would make the outcome depend on what other tests put into Redis.
+        job = ScoringJob(
+            stack, request.node.name, parallelism=1, shards=1, redis_url=None, reference_budget_ms=0, **evidence
+        )
+        gather = ScoringJob(
+            stack,
+            request.node.name,
+            module=MODULE,
+            parallelism=1,
+            topic_prefix=job.settings.topic_prefix,
+            **evidence,
+        )
+        topics = job.settings.topics
+        expected = plain_loop(recorded, settings=job.core_settings)
+        with job, gather:
+            job.send(recorded)
+            job.flush()
+            logs = settled(job, len(expected.decisions), len(expected.rejected), expected.duplicates)
+            requests = job.read(topics.evidence_requests)
+            requests.read_to_end()
+            asked = [decode_record(value, name="evidence_request") for value in requests.values]
+            endings, alerts = gather.read(topics.evidence), gather.read(topics.alerts, committed_only=False)
+            endings.wait_for(len(asked))
+            gather.wait_for_checkpoints()
+            endings.read_to_end()
+
+            def revised() -> int:
+                alerts.poll()
+                return sum(bool(alert["revision"]) for alert in map(decode_record, alerts.values))
+
+            wait_until(lambda: revised() >= len(asked), SETTLE_SECONDS, f"{len(asked)} revisions")
+            alerts.read_to_end()
+    assert asked
+    assert_one_final_revision_each(asked, endings.values, alerts.values)
+    found = ledger_of(logs["decisions"].values)
+    assert found == ledger_of(expected.decisions), "the ledger knows nothing of evidence"
+    provisional = [alert for alert in map(decode_record, alerts.values) if not alert["revision"]]
+    assert {alert["transaction_id"] for alert in provisional} == {
+        decision["transaction_id"] for decision in found.values() if decision["outcome"] != "approve"
+    }
+    assert all("vision" in alert["degraded"] and not alert["is_final"] for alert in provisional)
+    assert {piece["alert_id"] for piece in asked} == {alert["alert_id"] for alert in provisional}
+    newest = newest_of(map(decode_record, alerts.values))
+    assert all(alert["is_final"] and "vision" not in alert["degraded"] for alert in newest)
