@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from models.evidence.errors import ServiceFailedError
 from models.evidence.gatherer import Answer
 from models.evidence.question import ServiceModel, error_of
 from schemas.records import decode_record
+
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells of every call
 
 MAX_ANSWER_BYTES = 1 << 20
 """A probability and some findings are a few hundred bytes."""
