@@ -97,6 +97,9 @@ def submit(settings: Settings) -> None:
         "execution.checkpointing.interval", f"{settings.checkpoint_interval_seconds * 1000:.0f} ms"
     )
     configuration.set_string("execution.checkpointing.mode", "EXACTLY_ONCE")
+    # What has ended is known for a day: on disk, where a checkpoint saves no more than what is new.
+    configuration.set_string("state.backend.type", "rocksdb")
+    configuration.set_string("execution.checkpointing.incremental", "true")
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)
     evidence_tables.create_requests(sql, settings)
