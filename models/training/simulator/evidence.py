@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.training.simulator.config import SimulatorConfig
-from schemas.columns import TransactionColumns
+from schemas.columns import F64, U64, TransactionColumns
 from schemas.references import pack_references
 
 
@@ -32,8 +32,9 @@ def with_references(
     return replace(columns, evidence_count=count, evidence=pack_references(references))
 
 
-def _scrambled(z: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _scrambled(z: U64) -> F64:
     """Map 64 bits to [0, 1), neighbours far apart (the finaliser of SplitMix64)."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (z ^ (z >> np.uint64(31))).astype(np.float64) / 2.0**64
+    scrambled: F64 = (z ^ (z >> np.uint64(31))).astype(np.float64) / 2.0**64
+    return scrambled
