@@ -14,7 +14,7 @@ from models.evidence.retry import RetryPolicy
 from models.scoring.evidence_policy import AskedService, EvidencePolicy
 from models.scoring.evidence_rule import EvidenceWeight
 
-FIELDS = {"vision": ("image",), "text": ("memo",), "multimodal": ("image", "payment")}
+FIELDS = {"vision": ("image",), "text": ("text",), "multimodal": ("image", "payment")}
 """What each service is shown. Those that are shown no image are asked about the memo."""
 
 

@@ -198,7 +198,7 @@ class Settings(BaseSettings):
     evidence_text_token: SecretStr | None = Field(None, description="Bearer token for it.")
     evidence_text_weight: float = Field(0.5, ge=0, le=1, description="How much its answers count.")
     evidence_text_output: str = Field(
-        "risk_probability", min_length=1, description="Its output that is a probability of fraud; 1-NAME for 1 - NAME."
+        "risk", min_length=1, description="Its output that is a probability of fraud; 1-NAME for 1 - NAME."
     )
     evidence_multimodal_url: str | None = Field(
         None, description="Address of the service that compares documents with payments."

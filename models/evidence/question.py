@@ -22,6 +22,8 @@ from models.scoring.evidence_policy import MEMO
 
 MAX_FINDINGS = 16
 MAX_FINDING_CHARACTERS = 200
+MAX_BENEFICIARY_CHARACTERS, MAX_GOODS_CHARACTERS = 200, 500
+"""Of the payment as services take it."""
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_RETRY_AFTER_SECONDS = 5.0
 """A service may ask for more; the budget is over then anyway."""
@@ -38,7 +40,7 @@ class ServiceModel:
     output
         Field of a prediction that holds the probability of fraud; with `1-` before it, of its opposite.
     fields
-        Of an instance, among `image`, `memo` and `payment`.
+        Of an instance, among `image`, `text` (the memo) and `payment`.
     """
 
     name: str
@@ -55,16 +57,10 @@ class ServiceModel:
         instance: dict[str, Any] = {}
         if "image" in self.fields and request["reference"] != MEMO:
             instance["image"] = {"uri": request["reference"]}
-        if "memo" in self.fields:
-            instance["memo"] = request["memo"] or ""
+        if "text" in self.fields:
+            instance["text"] = request["memo"] or ""
         if "payment" in self.fields:
-            instance["payment"] = {
-                "amount_minor": alert["amount_minor"],
-                "currency": alert["currency"],
-                "beneficiary": alert["counterparty_id"],
-                "date": _date(alert["event_time_ms"]),
-                "goods": request["memo"] or "",
-            }
+            instance["payment"] = _payment(request, alert)
         return json.dumps({"instances": [instance]}, sort_keys=True).encode()
 
     def answer(self, content: bytes, request: Mapping[str, Any]) -> Answer:
@@ -99,7 +95,8 @@ class ServiceModel:
             raise _lie(f"{name} is no probability")
         if self.output.startswith("1-"):
             score = 1 - score
-        findings = {str(key)[:64]: _shown(value) for key, value in list(prediction.items())[:MAX_FINDINGS]}
+        told = [(key, value) for key, value in prediction.items() if not _is_vector(value)]
+        findings = {str(key)[:64]: _shown(value) for key, value in told[:MAX_FINDINGS]}
         return Answer(float(score), findings, version)
 
 
@@ -130,11 +127,30 @@ def _lie(what: str) -> ServiceFailedError:
     return ServiceFailedError(f"the answer is not what the protocol says: {what}")
 
 
+def _payment(request: Mapping[str, Any], alert: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the payment as the services take it; what is not known, or does not fit, is left out or cut."""
+    payment = {
+        "amount_minor": alert["amount_minor"],
+        "currency": alert["currency"],
+        "beneficiary": alert["counterparty_id"][:MAX_BENEFICIARY_CHARACTERS],
+    }
+    if day := _date(alert["event_time_ms"]):
+        payment["date"] = day
+    if request["memo"]:
+        payment["goods"] = request["memo"][:MAX_GOODS_CHARACTERS]
+    return payment
+
+
 def _date(time_ms: int) -> str:
     try:
         return datetime.fromtimestamp(time_ms / 1000, UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):
         return ""
+
+
+def _is_vector(value: Any) -> bool:
+    """Whether a value is an embedding or the like: numbers that tell an analyst nothing."""
+    return isinstance(value, list) and bool(value) and all(isinstance(item, int | float) for item in value)
 
 
 def _shown(value: Any) -> str:

@@ -27,6 +27,9 @@ def an_answer(**overrides: Any) -> dict[str, Any]:
     return {**answer, **overrides}
 
 
+WITH_VECTOR = an_answer(predictions=[{"forged_probability": 0.5, "embedding": [0.25] * 128}])
+
+
 def test_the_question_is_pinned_to_a_version_and_the_same_every_time() -> None:
     assert MODEL.path("1") == "/v1/models/vision/versions/1:predict"
     assert MODEL.path("a/../b") == "/v1/models/vision/versions/a%2F..%2Fb:predict"
@@ -46,13 +49,19 @@ def test_each_service_is_shown_what_it_reads() -> None:
         "date": "2026-01-01",
         "goods": "invoice 4711",
     }
-    text = ServiceModel("text", "risk_probability", ("memo",))
-    assert json.loads(text.body(REQUEST, an_alert())) == {"instances": [{"memo": "invoice 4711"}]}
+    odd = {**REQUEST, "memo": None}
+    (instance,) = json.loads(multimodal.body(odd, an_alert(event_time_ms=2**62, counterparty_id="x" * 256)))[
+        "instances"
+    ]
+    assert instance["payment"] == {"amount_minor": 4250, "currency": "EUR", "beneficiary": "x" * 200}
+    text = ServiceModel("text", "risk", ("text",))
+    assert json.loads(text.body(REQUEST, an_alert())) == {"instances": [{"text": "invoice 4711"}]}
 
 
 def test_an_answer_is_read() -> None:
     answer = MODEL.answer(json.dumps(an_answer()).encode(), REQUEST)
     assert (answer.score, answer.model_version) == (0.97, "1")
+    assert "embedding" not in MODEL.answer(json.dumps(WITH_VECTOR).encode(), REQUEST).findings
     assert answer.findings["kinds"] == '[{"kind": "splice", "probability": 0.9}]'
     opposite = ServiceModel("vision", "1-forged_probability", ("image",))
     assert opposite.answer(json.dumps(an_answer()).encode(), REQUEST).score == pytest.approx(0.03)
