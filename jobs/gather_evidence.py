@@ -17,7 +17,8 @@ State
     not kept: a checkpoint waits for them, and a restart asks again.
 Guarantee
     A read_committed reader of `evidence` finds exactly one record for each request id, after any kill of the services
-    and of Flink's processes, as long as checkpoints survive and no request comes again after `evidence_memory_hours`.
+    and of Flink's processes, as long as the job goes on from its checkpoints and no request comes again after
+    `evidence_memory_hours`.
     A request that is with the job ends at most a budget after it was taken up, and with it the checkpoint that waits.
 Mode
     Process mode: `AsyncDataStream` exists only there. Its state cannot be read in thread mode.
@@ -48,6 +49,11 @@ BUNDLE_MS = 20
 """A record waits at most so long in the JVM for company before it crosses into Python."""
 
 
+def taken_up(settings: Settings) -> int:
+    """Return how many requests an operator takes up at a time: twice what it calls, so that a turn comes at once."""
+    return 2 * settings.evidence_concurrency
+
+
 def build(settings: Settings, requests: Mapping[str, DataStream]) -> DataStream:
     """Wire the stages between the requests for each service and the results.
 
@@ -70,8 +76,7 @@ def build(settings: Settings, requests: Mapping[str, DataStream]) -> DataStream:
             stream,
             AskService(name, addresses.get(name), policy),
             Time.milliseconds(NO_TIMEOUT),
-            # Twice what is called at a time: the rest waits for its turn where its budget can end it.
-            2 * policy.concurrency,
+            taken_up(settings),
             row_types.evidence_ending(),
         )
         endings.append(asked.name(f"ask {name}").uid(f"ask-{name}"))
@@ -92,6 +97,9 @@ def submit(settings: Settings) -> None:
     configuration = Configuration()
     configuration.set_string("python.execution-mode", "process")
     configuration.set_string("python.fn-execution.bundle.time", str(BUNDLE_MS))
+    # A bundle holds no more than is taken up at once: so it, and the checkpoint behind it, lasts one budget at most.
+    for name in ("bundle.size", "arrow.batch.size"):
+        configuration.set_string(f"python.fn-execution.{name}", str(taken_up(settings)))
     configuration.set_string("parallelism.default", "1")
     configuration.set_string(
         "execution.checkpointing.interval", f"{settings.checkpoint_interval_seconds * 1000:.0f} ms"
