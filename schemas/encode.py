@@ -170,7 +170,7 @@ class RecordWriter:
 def encode_transactions(columns: TransactionColumns) -> list[bytes]:
     """Encode transactions in Avro's single-object encoding.
 
-    Of `evidence` the columns know only the count, so no references are written; an attribute that is NaN is left out.
+    An attribute that is NaN is left out.
     """
     writer = RecordWriter(len(columns))
     writer.constant(single_object_header(current("transaction")))
@@ -187,9 +187,22 @@ def encode_transactions(columns: TransactionColumns) -> list[bytes]:
     writer.optional_strings(columns.device_id)
     writer.optional_strings(columns.ip_address)
     writer.optional_strings(columns.memo)
-    writer.constant(b"\x00")  # evidence: an empty array
+    if columns.evidence is None or not (columns.evidence.lengths > 0).any():
+        writer.constant(b"\x00")  # an empty array
+    else:
+        writer.raw(_with_empty_arrays(columns.evidence))
     writer.attributes(columns.attributes, columns.attribute_names)
     return writer.finish()
+
+
+def _with_empty_arrays(arrays: StringColumn) -> StringColumn:
+    """Give rows without an array an empty one."""
+    is_empty = arrays.lengths <= 0
+    return StringColumn(
+        np.concatenate([arrays.buffer, np.zeros(1, np.uint8)]),
+        np.where(is_empty, len(arrays.buffer), arrays.offsets),
+        np.where(is_empty, 1, arrays.lengths).astype(np.int32),
+    )
 
 
 def encode_labels(columns: LabelColumns) -> list[bytes]:

@@ -66,5 +66,6 @@ class TransactionDecoder:
             attributes=block.attributes,
             attribute_names=self._decoder.attribute_names,
             schema_version=block.versions,
+            evidence=block.strings(self._decoder.layout.arrays["evidence"]),
         )
         return columns, block.rows, block.rejected

@@ -29,6 +29,7 @@ RECORDS = (
     "rule",
     "model_update",
     "evidence",
+    "evidence_request",
     "drift",
     "learning_command",
 )

@@ -42,6 +42,8 @@ TOPICS = (
     ),
     TopicSpec("drift", 1),
     TopicSpec("shadow-alerts", 1),
+    TopicSpec("evidence-requests", 1),
+    TopicSpec("evidence", 1),
     TopicSpec(
         "model-updates",
         1,

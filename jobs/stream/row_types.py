@@ -59,6 +59,26 @@ def shadow_alerts() -> TypeInformation:
     return Types.ROW([blobs(), blobs(), Types.OBJECT_ARRAY(Types.STRING())])
 
 
+def evidence_requests() -> TypeInformation:
+    """Requests for evidence: keys, values, and the service of each."""
+    return Types.ROW([blobs(), blobs(), Types.OBJECT_ARRAY(Types.STRING())])
+
+
+def evidence_request() -> TypeInformation:
+    """One request for evidence: key, value, partition, offset."""
+    return Types.ROW([blob(), blob(), Types.INT(), Types.LONG()])
+
+
+def evidence_ending() -> TypeInformation:
+    """How a request ended: alert id, key, request, ending (empty: it cannot be read), partition, offset, why."""
+    return Types.ROW([Types.STRING(), blob(), blob(), blob(), Types.INT(), Types.LONG(), Types.STRING()])
+
+
+def evidence_result() -> TypeInformation:
+    """One record for `evidence` (key, value, revised alert), or for `dead-letters` (key, value, header fields)."""
+    return Types.ROW([Types.BOOLEAN(), blob(), blob(), blob(), *[Types.STRING() for _ in range(6)]])
+
+
 def control_record() -> TypeInformation:
     """One record of the control topic: key, value (empty: removed), offset."""
     return Types.ROW([blob(), blob(), Types.LONG()])

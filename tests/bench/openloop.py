@@ -82,7 +82,7 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
     try:
         reader.answer()
         say(f"warming up for {sweep.warm_up_seconds:.0f} s at {WARM_UP_RATE:,} events/s")
-        run = _Run(stack, job, reader, sender)
+        run = Run(stack, job, reader, sender)
         run.step(WARM_UP_RATE, 0.0, sweep.warm_up_seconds)
         for rate in sweep.rates:
             result = run.step(rate, sweep.lead_seconds, sweep.seconds)
@@ -94,26 +94,38 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
         reader.stop()
 
 
-class _Run:
+class Run:
+    """Steps of one running job: what is sent when it is due, and what is read of it.
+
+    Parameters
+    ----------
+    stack, job
+        The job runs there.
+    reader
+        Of `tests.bench.reader`, ready.
+    sender
+        Of `tests.bench.sender`; may be replaced between two steps.
+    """
+
     def __init__(self, stack: LocalStack, job: str, reader: Helper, sender: Helper) -> None:
         self._stack = stack
         self._job = job
         self._reader = reader
-        self._sender = sender
+        self.sender = sender
         self._sent = 0  # records since the reader started
 
     def step(self, rate: int, lead_seconds: float, seconds: float) -> dict[str, Any]:
         """Send at one rate, and measure after the lead."""
         count = int(rate * (lead_seconds + seconds))
-        self._sender.ask({"prepare": {"count": count}})
+        self.sender.ask({"prepare": {"count": count}})
         self._wait_until_even()
         self._take()
-        self._sender.tell({"send": {"rate": rate, "count": count}})
+        self.sender.tell({"send": {"rate": rate, "count": count}})
         time.sleep(lead_seconds)
         began, seen_before = time.monotonic(), self._reader.ask({"count": True})
         pids = {process.name: process.pid for process in self._stack.processes()}
         cpu, stages = CpuMeter(pids | self._helpers()), StageMeter(pids)
-        report = self._sender.answer()
+        report = self.sender.answer()
         elapsed = time.monotonic() - began
         seen = self._reader.ask({"count": True})
         cores = cpu.cores(elapsed)
@@ -150,7 +162,7 @@ class _Run:
         }
 
     def _helpers(self) -> dict[str, int]:
-        return {helper.name: helper.process.pid for helper in (self._sender, self._reader)}
+        return {helper.name: helper.process.pid for helper in (self.sender, self._reader)}
 
     def _take(self) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:

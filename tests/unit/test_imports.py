@@ -23,6 +23,7 @@ ONLY_IN = {
     "pyflink": ("jobs/",),
     "confluent_kafka": ("jobs/stream/", "deploy/", "schemas/registry.py"),
     "redis": ("jobs/stream/", "deploy/"),
+    "httpx2": ("jobs/stream/", "models/services/"),
     "torch": ("models/training/", "online_learning/learners/network.py"),
     "lightgbm": ("models/training/",),
     "xgboost": ("models/training/",),
@@ -44,7 +45,7 @@ SERVICE_LAYERS = {
 }
 
 # Folders whose functions depend on their arguments alone, and what would break that.
-PURE = ("models/features/", "models/scoring/", "models/backtest/", "online_learning/learners/")
+PURE = ("models/features/", "models/scoring/", "models/backtest/", "models/evidence/", "online_learning/learners/")
 IMPURE = {"random", "secrets", "socket", "subprocess", "uuid", "redis", "confluent_kafka", "pyflink", "requests"}
 IMPURE_CALLS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "os.getenv", "date.today"}
 

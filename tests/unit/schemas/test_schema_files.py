@@ -13,6 +13,7 @@ from schemas.columns import CHANNELS, LabelColumns, MaturedLabelColumns, StringC
 from schemas.decisions import MODES, OUTCOMES, DecisionColumns
 from schemas.labels import LabelDecoder
 from schemas.records import decode_record
+from schemas.references import first_references
 from schemas.transactions import TransactionDecoder
 from schemas.versions import RECORDS, by_fingerprint, current, versions_of
 from tests.builders import LABEL_SOURCES
@@ -86,6 +87,8 @@ def test_a_stored_transaction_of_every_version_keeps_decoding_to_columns(version
     assert columns.transaction_id.text_at(0) == expected["transaction_id"]
     assert columns.memo.text_at(0) == expected["memo"]
     assert columns.evidence_count[0] == len(expected["evidence"])
+    assert columns.evidence is not None
+    assert first_references(columns.evidence, 0, 100) == expected["evidence"]
     assert columns.attributes[0].tolist() == list(expected["attributes"].values())
 
 
@@ -103,7 +106,7 @@ def test_a_stored_label_of_every_version_keeps_decoding_to_columns(name, version
 def test_transaction_columns_agree_with_the_schema_field_by_field():
     fields = [f["name"] for f in current("transaction").text["fields"]]
     fields[fields.index("evidence")] = "evidence_count"
-    assert field_names(TransactionColumns) == [*fields, "attribute_names", "schema_version"]
+    assert field_names(TransactionColumns) == [*fields, "attribute_names", "schema_version", "evidence"]
 
 
 def test_label_columns_agree_with_the_schema_field_by_field():
