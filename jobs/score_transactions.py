@@ -1,12 +1,14 @@
 """Score every transaction of a Kafka stream.
 
 Reads
-    `transactions` (transaction.avsc) and `labels` (label.avsc), raw; `control` (rule.avsc), key `rule/RULE_ID`;
+    `transactions` (transaction.avsc) and `labels` (label.avsc), raw; with `risk_labels` matured also `matured-labels`
+    (matured_label.avsc), and then of all three only what is committed; `control` (rule.avsc), key `rule/RULE_ID`;
     `model-updates` (model_update.avsc), key `learner/NAME`.
 Writes
     `decisions` (decision.avsc), key account id, exactly once: one for each accepted transaction.
     `alerts` (alert.avsc), key account id, at least once and at once; consumers keep an alert_id's highest revision.
     `shadow-alerts` (alert.avsc), likewise: what rules and a model on trial would raise, the live outcome in a header.
+    `evidence-requests` (evidence_request.avsc), likewise: what alerts wait for; whoever answers dedupes by request id.
     `dead-letters` and `duplicates`, key and value untouched, the reason in headers, exactly once.
 Key
     Home shard = Kafka partition modulo shards; entity shard = hash of account, counterparty or device modulo shards.
@@ -36,13 +38,22 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from jobs.core_settings import core_settings, starting_rules
+from jobs.evidence_settings import evidence_policy
+from jobs.job_parameters import as_option, scoring_parameters
 from jobs.settings import Settings
 from jobs.stream import row_types, tables
 from jobs.stream.alert_reader import LIVE_OUTCOME_HEADER
 from jobs.stream.control import ControlRecord
 from jobs.stream.control_topic import read_newest
-from jobs.stream.decision_function import CONTROL_DEAD_LETTERS, SHADOW_ALERTS, DecisionFunction, control_state
+from jobs.stream.decision_function import (
+    CONTROL_DEAD_LETTERS,
+    EVIDENCE_REQUESTS,
+    SHADOW_ALERTS,
+    DecisionFunction,
+    control_state,
+)
 from jobs.stream.entity_function import EntityFunction
+from jobs.stream.evidence_function import SERVICE_HEADER
 from jobs.stream.intake_function import BATCHES, DEAD_LETTERS, DUPLICATES, IntakeFunction
 from jobs.stream.keyed import by_key, keyed_row, side_output
 from jobs.stream.shard_keys import MAX_PARALLELISM, shard_keys
@@ -70,6 +81,7 @@ class LiveScoring(Scoring):
     """Output streams of the topology that also tries out what is in shadow."""
 
     shadow_alerts: DataStream  # rows of `row_types.shadow_alerts`
+    evidence_requests: DataStream  # rows of `row_types.evidence_requests`
 
 
 def build(
@@ -101,7 +113,9 @@ def build(
     intake = (
         by_key(batches, row_types.micro_batch())
         .process(
-            IntakeFunction(core, keys, settings.topics.labels, settings.schema_registry_url),
+            IntakeFunction(
+                core, keys, settings.topics.labels, settings.topics.matured_labels, settings.schema_registry_url
+            ),
             keyed_row(row_types.touch_block()),
         )
         .name("take in")
@@ -129,6 +143,7 @@ def build(
         learner=None if settings.learner_mode == "off" else settings.learner,
         is_learner_shadow=settings.learner_mode == "shadow",
         shadow_models_dir=None if settings.shadow_models_dir is None else str(settings.shadow_models_dir),
+        evidence=evidence_policy(settings),
     )
     results = (
         by_key(side_output(intake, BATCHES).union(partials), row_types.home_part())
@@ -143,6 +158,7 @@ def build(
         dead_letters=side_output(intake, DEAD_LETTERS).union(side_output(results, CONTROL_DEAD_LETTERS)),
         duplicates=side_output(intake, DUPLICATES),
         shadow_alerts=side_output(results, SHADOW_ALERTS),
+        evidence_requests=side_output(results, EVIDENCE_REQUESTS),
     )
 
 
@@ -161,6 +177,7 @@ def submit(settings: Settings) -> None:
         Decider(ScoringModel.load(settings.shadow_models_dir), rule_set)
     configuration = Configuration()
     configuration.set_string("pipeline.max-parallelism", str(MAX_PARALLELISM))
+    configuration.set_string("pipeline.global-job-parameters", as_option(scoring_parameters(settings)))
     configuration.set_string("parallelism.default", str(settings.parallelism))
     configuration.set_string(
         "execution.checkpointing.interval", f"{settings.checkpoint_interval_seconds * 1000:.0f} ms"
@@ -170,16 +187,19 @@ def submit(settings: Settings) -> None:
     configuration.set_string("pipeline.object-reuse", "true")
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)
-    initial_control, control_offset = read_newest(settings, settings.topics.control)
-    initial_learners, learners_offset = read_newest(settings, settings.topics.model_updates)
-    tables.create_source(sql, settings, (settings.topics.transactions, settings.topics.labels))
-    tables.create_followed_source(sql, settings, "control", settings.topics.control, control_offset)
-    tables.create_followed_source(sql, settings, "learners", settings.topics.model_updates, learners_offset)
+    topics = settings.topics
+    initial_control, control_offset = read_newest(settings, topics.control)
+    initial_learners, learners_offset = read_newest(settings, topics.model_updates)
+    is_matured = settings.risk_labels == "matured"
+    read = (topics.transactions, topics.labels, *([topics.matured_labels] if is_matured else []))
+    # Matured labels are written in transactions: those of one that was aborted were never so.
+    tables.create_source(sql, settings, read, committed_only=is_matured)
+    tables.create_followed_source(sql, settings, "control", topics.control, control_offset)
+    tables.create_followed_source(sql, settings, "learners", topics.model_updates, learners_offset)
     control = tables.followed_records(sql, "control").union(tables.followed_records(sql, "learners"))
     keys = shard_keys(get_gateway().jvm, settings.shards)
     batches = tables.micro_batches(sql, settings, keys)
     scoring = build(settings, batches, control, keys, rules, (*initial_control, *initial_learners))
-    topics = settings.topics
     # An exactly-once sink waits for the broker at every checkpoint. Behind a partitioner it does so in a thread of its
     # own; chained to a stage it would hold up the alerts. Rescaling to the same parallelism keeps each row's order.
     tables.create_results_view(sql, "alerting", scoring.results)
@@ -187,6 +207,9 @@ def submit(settings: Settings) -> None:
     tables.create_refused_view(sql, "refused", scoring.dead_letters.rescale())
     tables.create_refused_view(sql, "repeated", scoring.duplicates.rescale())
     tables.create_headed_view(sql, "trying", scoring.shadow_alerts.rescale(), headers=1)
+    if has_evidence := bool(evidence_policy(settings).services):
+        tables.create_headed_view(sql, "asking", scoring.evidence_requests.rescale(), headers=1)
+        tables.create_sink(sql, settings, "requests", topics.evidence_requests, is_exactly_once=False, headers=True)
     tables.create_sink(sql, settings, "alerts", topics.alerts, is_exactly_once=False, headers=False)
     tables.create_sink(sql, settings, "decisions", topics.decisions, is_exactly_once=True, headers=False)
     tables.create_sink(sql, settings, "dead_letters", topics.dead_letters, is_exactly_once=True, headers=True)
@@ -198,6 +221,8 @@ def submit(settings: Settings) -> None:
     statements.add_insert_sql(tables.insert_refused("dead_letters", "refused"))
     statements.add_insert_sql(tables.insert_refused("duplicates", "repeated"))
     statements.add_insert_sql(tables.insert_headed("shadow_alerts", "trying", (LIVE_OUTCOME_HEADER,)))
+    if has_evidence:
+        statements.add_insert_sql(tables.insert_headed("requests", "asking", (SERVICE_HEADER,)))
     statements.attach_as_datastream()
     environment.execute_async(JOB_NAME)
 
@@ -206,6 +231,7 @@ def submit(settings: Settings) -> None:
 @click.option("--parallelism", type=int, help="Slots to use.")
 @click.option("--shards", type=int, help="Entity shards; fixed for the state's life.")
 @click.option("--microbatch-ms", type=int, help="Milliseconds that records are gathered for.")
+@click.option("--risk-labels", type=click.Choice(["raw", "matured"]), help="Labels that the risk features count.")
 @click.option("--checkpoint-interval-seconds", type=float, help="Seconds between checkpoints.")
 def command(**flags: Any) -> None:
     """Load the settings and submit."""

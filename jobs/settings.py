@@ -26,6 +26,7 @@ BROKER_TRANSACTION_LIMIT_SECONDS = 900  # Kafka's own transaction.max.timeout.ms
 _URL_PASSWORD = re.compile(r"(://[^:/@]*:)[^@/]*@")
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+RiskLabels = Literal["raw", "matured"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -47,6 +48,9 @@ class Topics:
     model_updates: str
     drift: str
     shadow_alerts: str
+    matured_labels: str
+    evidence_requests: str
+    evidence: str
 
 
 class Settings(BaseSettings):
@@ -140,7 +144,15 @@ class Settings(BaseSettings):
         1_048_576, ge=1, description="Transaction ids remembered per home shard; an older duplicate is scored again."
     )
     max_touches_per_track: int = Field(
-        16_384, ge=32, description="Events remembered per entity and role; the oldest are forgotten beyond that."
+        16_384,
+        ge=32,
+        le=65_536,
+        description="Events remembered per entity and role; the oldest are forgotten beyond that.",
+    )
+    risk_labels: RiskLabels = Field(
+        "raw",
+        description="Labels that the risk features count: raw, every one of the topic labels as it comes; or matured, "
+        "those that the learner job lets stand (topic matured-labels), none where that job does not run.",
     )
     reference_budget_ms: int = Field(5, ge=0, le=1000, description="Longest wait for Redis per batch; 0 never asks.")
     max_record_bytes: int = Field(
@@ -181,6 +193,54 @@ class Settings(BaseSettings):
         "what is learned then never depends on the order of arrival.",
     )
 
+    # -- evidence: a service is asked as soon as its address is set, in scoring and in the job that gathers
+    evidence_vision_url: str | None = Field(None, description="Address of the service that looks at documents.")
+    evidence_vision_version: str = Field("", description="Version of its model that questions are pinned to.")
+    evidence_vision_token: SecretStr | None = Field(None, description="Bearer token for it.")
+    evidence_vision_weight: float = Field(0.5, ge=0, le=1, description="How much its answers count.")
+    evidence_vision_output: str = Field(
+        "forged_probability",
+        min_length=1,
+        description="Its output that is a probability of fraud; 1-NAME for 1 - NAME.",
+    )
+    evidence_text_url: str | None = Field(None, description="Address of the service that reads memos.")
+    evidence_text_version: str = Field("", description="Version of its model that questions are pinned to.")
+    evidence_text_token: SecretStr | None = Field(None, description="Bearer token for it.")
+    evidence_text_weight: float = Field(0.5, ge=0, le=1, description="How much its answers count.")
+    evidence_text_output: str = Field(
+        "risk", min_length=1, description="Its output that is a probability of fraud; 1-NAME for 1 - NAME."
+    )
+    evidence_multimodal_url: str | None = Field(
+        None, description="Address of the service that compares documents with payments."
+    )
+    evidence_multimodal_version: str = Field("", description="Version of its model that questions are pinned to.")
+    evidence_multimodal_token: SecretStr | None = Field(None, description="Bearer token for it.")
+    evidence_multimodal_weight: float = Field(0.5, ge=0, le=1, description="How much its answers count.")
+    evidence_multimodal_output: str = Field(
+        "1-match_probability",
+        min_length=1,
+        description="Its output that is a probability of fraud; 1-NAME for 1 - NAME.",
+    )
+    evidence_prior: float = Field(
+        0.05, gt=0, lt=1, description="Probability that a service gives an ordinary document: it shifts no score."
+    )
+    evidence_burden: float = Field(4.0, ge=0, description="Most that a service may add to the log-odds of a score.")
+    evidence_relief: float = Field(1.0, ge=0, description="Most that a service may take from the log-odds of a score.")
+    evidence_budget_seconds: float = Field(
+        10.0, ge=0.1, le=60, description="From an alert on, after which it waits for no evidence any more."
+    )
+    evidence_attempt_seconds: float = Field(6.0, ge=0.05, le=60, description="Longest wait for one call to a service.")
+    evidence_attempts: int = Field(3, ge=1, le=20, description="Calls for one piece of evidence, at most.")
+    evidence_concurrency: int = Field(32, ge=1, le=1_000, description="Calls to one service at a time.")
+    evidence_references: int = Field(4, ge=1, le=100, description="Documents of a transaction that are asked about.")
+    evidence_breaker_failures: int = Field(
+        5, ge=1, description="Failures in a row after which a service is left alone for a while."
+    )
+    evidence_breaker_seconds: float = Field(15.0, ge=0, description="How long it is left alone.")
+    evidence_memory_hours: float = Field(
+        24.0, gt=0, description="How long a request is known as answered; a duplicate that comes later is asked again."
+    )
+
     # -- the process
     log_level: LogLevel = Field("INFO", description="Least severe message that is logged.")
 
@@ -198,8 +258,16 @@ class Settings(BaseSettings):
             "model-updates",
             "drift",
             "shadow-alerts",
+            "matured-labels",
+            "evidence-requests",
+            "evidence",
         )
         return Topics(*(self.topic_prefix + name for name in names))
+
+    @property
+    def risk_labels_topic(self) -> str:
+        """Full name of the topic whose labels the risk features count."""
+        return self.topics.matured_labels if self.risk_labels == "matured" else self.topics.labels
 
     @classmethod
     def settings_customise_sources(
@@ -282,6 +350,11 @@ class Settings(BaseSettings):
                 f"entity_wait_ms ({self.entity_wait_ms}) is below two micro-batches ({self.microbatch_ms} ms "
                 f"each): every "
                 f"decision would be degraded"
+            )
+        if self.evidence_attempt_seconds > self.evidence_budget_seconds:
+            raise ValueError(
+                f"evidence_attempt_seconds ({self.evidence_attempt_seconds}) is above evidence_budget_seconds "
+                f"({self.evidence_budget_seconds}): no call could take so long"
             )
         sasl = self.kafka_security_protocol.startswith("SASL")
         if sasl and not (self.kafka_sasl_mechanism and self.kafka_sasl_username and self.kafka_sasl_password):

@@ -4,7 +4,8 @@ Reads
     `decisions` (decision.avsc), read_committed, and `labels` (label.avsc); `control` (learning_command.avsc), key
     `learning/ID`.
 Writes
-    `model-updates` (model_update.avsc), key learner/NAME, exactly once, compacted; `drift` (drift.avsc), exactly once.
+    `model-updates` (model_update.avsc), key learner/NAME, exactly once, compacted; `drift` (drift.avsc), exactly once;
+    `matured-labels` (matured_label.avsc), key account id, exactly once: each verdict that holds, and its corrections.
 Key
     One: what is learned depends on the order of all labels. The job takes one slot.
 Event time
@@ -15,6 +16,7 @@ State
 Guarantee
     The learner's weights are a function of the contents of both topics: killed at any point and restored, they equal
     those of an undisturbed run bit for bit, as long as checkpoints survive and the topics are kept until they are read.
+    Under the same conditions a read_committed reader of `matured-labels` finds each matured label once, in their order.
     With `idle_seconds` above 0 this also asks that no partition brings records older than those that learning went on
     without it for.
 """
@@ -34,6 +36,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from jobs.drift_reference import drift_reference
+from jobs.job_parameters import as_option, learner_parameters
 from jobs.settings import Settings, SettingsError
 from jobs.stream import row_types, tables
 from jobs.stream.control import ControlRecord
@@ -94,6 +97,7 @@ def submit(settings: Settings) -> None:
     learning = learning_settings(settings, partitions_of(settings, (topics.decisions, topics.labels)))
     control, _ = read_newest(settings, topics.control)
     configuration = Configuration()
+    configuration.set_string("pipeline.global-job-parameters", as_option(learner_parameters(settings)))
     configuration.set_string("parallelism.default", "1")
     configuration.set_string(
         "execution.checkpointing.interval", f"{settings.checkpoint_interval_seconds * 1000:.0f} ms"
@@ -119,13 +123,15 @@ def submit(settings: Settings) -> None:
         int(settings.idle_seconds * 1000),
         commands_of(control),
     )
-    updates = by_key(batches, row_types.micro_batch()).process(function, row_types.results()).name("learn").uid("learn")
-    tables.create_results_view(sql, "learned", updates)
+    updates = by_key(batches, row_types.micro_batch()).process(function, row_types.learned()).name("learn").uid("learn")
+    tables.create_results_view(sql, "learned", updates, columns=6)
     tables.create_sink(sql, settings, "model_updates", topics.model_updates, is_exactly_once=True, headers=False)
     tables.create_sink(sql, settings, "drift", topics.drift, is_exactly_once=True, headers=False)
+    tables.create_sink(sql, settings, "matured_labels", topics.matured_labels, is_exactly_once=True, headers=False)
     statements = sql.create_statement_set()
     statements.add_insert_sql(tables.insert_pairs("model_updates", "learned", "f0", "f1"))
     statements.add_insert_sql(tables.insert_pairs("drift", "learned", "f2", "f3"))
+    statements.add_insert_sql(tables.insert_pairs("matured_labels", "learned", "f4", "f5"))
     statements.attach_as_datastream()
     environment.execute_async(JOB_NAME)
 

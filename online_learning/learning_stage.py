@@ -25,8 +25,9 @@ from online_learning.labels.precedence import SOURCES
 from online_learning.learners.contract import Learner
 from online_learning.learners.registry import ALL_LEARNERS
 from online_learning.stream_order import Run, StreamOrder
-from schemas.columns import F32, F64, I32, I64
+from schemas.columns import F32, F64, I32, I64, MaturedLabelColumns
 from schemas.decision_reader import DecisionReader, ScoredColumns
+from schemas.encode import encode_matured_labels
 from schemas.labels import LabelDecoder
 from schemas.records import encode_record
 from schemas.registry import SchemaLookup
@@ -76,7 +77,7 @@ class LearningCounts:
 
     frauds: int = 0
     legitimate: int = 0
-    echoes: int = 0  # labels by rules: counted, and learned with weight 0
+    echoes: int = 0  # labels by rules: counted, and go no further
     rejected_decisions: int = 0  # undecodable, or of another feature set
     rejected_labels: int = 0
     limited: int = 0  # labels beyond what their source may bring
@@ -100,10 +101,10 @@ class LearningStage:
     and where a restart took the state up again leave no trace (see `StreamOrder` for the one exception).
 
     A correction is learned like a new label: the learner saw the row with the opposite verdict before. A label by a
-    rule is the engine's own opinion and teaches nothing. Scores and errors of model and learner are watched for drift
-    (ADWIN, Page-Hinkley), errors on frauds also alone, and the features of the decisions against the reference, day by
-    day of event time; drift makes the learner's steps larger for a while, by the rules of `drift.adapt`. Windows begin
-    anew with another reference.
+    rule is the engine's own opinion: it teaches nothing, and stands in no other label's way. Scores and errors of model
+    and learner are watched for drift (ADWIN, Page-Hinkley), errors on frauds also alone, and the features of the
+    decisions against the reference, day by day of event time; drift makes the learner's steps larger for a while, by
+    the rules of `drift.adapt`. Windows begin anew with another reference.
 
     Frauds are labelled more often than what is legitimate, so the mix of batch model and learner is learned at the
     labels' odds and applied at the stream's: `prior_shift` is the difference, taken anew every 10 s of event time from
@@ -135,6 +136,7 @@ class LearningStage:
     windows: FeatureWindows | None = field(init=False)
     drifts: list[DriftEvent] = field(init=False)  # those that still change how fast is learned
     _new_drifts: list[DriftEvent] = field(init=False)
+    _matured: list[tuple[bytes, bytes]] = field(init=False)
     _limiter: SourceLimiter = field(init=False)
     _reference_sha256: str = field(init=False)
     counts: LearningCounts = field(init=False)
@@ -165,7 +167,7 @@ class LearningStage:
         self.windows = self._restored_windows(stored.get("reference_sha256"))
         drifts = self.state.get(_DRIFTS)
         self.drifts = [] if drifts is None else [DriftEvent(**event) for event in json.loads(drifts)]
-        self._new_drifts = []
+        self._new_drifts, self._matured = [], []
         self._limiter = SourceLimiter(settings.rate_limit)
         if "limiter" in stored:
             self._limiter.tokens[:], self._limiter.last_ms[:] = stored["limiter"]
@@ -188,6 +190,11 @@ class LearningStage:
     def take_drifts(self) -> list[DriftEvent]:
         """Return what was found to drift since the last call, in the order in which it was found."""
         found, self._new_drifts = self._new_drifts, []
+        return found
+
+    def take_matured(self) -> list[tuple[bytes, bytes]]:
+        """Return keys and records of `matured_label.avsc` since the last call, in the order in which labels matured."""
+        found, self._matured = self._matured, []
         return found
 
     def command(self, command: Command) -> None:
@@ -389,6 +396,9 @@ class LearningStage:
         is_admitted = self._limiter.admit(labels.source[is_kept], run.timestamp_ms[rows][is_kept])
         self.counts.limited += int((~is_admitted).sum())
         is_kept[np.flatnonzero(is_kept)[~is_admitted]] = False
+        is_echo = is_kept & (labels.source == _ECHO)
+        self.counts.echoes += int(is_echo.sum())
+        is_kept &= ~is_echo
         if not is_kept.all():
             labels = labels.take(is_kept)
         if len(labels):
@@ -397,15 +407,15 @@ class LearningStage:
     def _learn(self, matured: MaturedColumns) -> None:
         if len(matured) == 0:
             return
-        is_echo = matured.source == _ECHO
+        records = encode_matured_labels(_published(matured))
+        self._matured += [(matured.account_id.bytes_at(i) or b"", value) for i, value in enumerate(records)]
         # Of a label that counts twice the learner takes about twice the step.
-        weight = np.where(is_echo, 0.0, self.counts.rate_factor).astype(np.float32)
+        weight = np.full(len(matured), self.counts.rate_factor, np.float32)
         self.learner.learn_many(matured.features, matured.is_fraud, weight)
-        told = ~is_echo
         for name, score in (("model", matured.model_score), ("learner", matured.learner_score)):
-            errors = squared_error(matured.is_fraud[told], score[told])
-            self._watch(f"error:{name}", errors, matured.label_time_ms[told])
-            frauds = told & matured.is_fraud & np.isfinite(score)
+            errors = squared_error(matured.is_fraud, score)
+            self._watch(f"error:{name}", errors, matured.label_time_ms)
+            frauds = matured.is_fraud & np.isfinite(score)
             self._note_drifts(
                 self.monitor_of_frauds.update_series(
                     f"error:{name}{_ON_FRAUDS}",
@@ -414,16 +424,19 @@ class LearningStage:
                 )
             )
         if self.counts.prior_shift is not None:
-            taught = ~is_echo & np.isfinite(matured.model_score)
+            taught = np.isfinite(matured.model_score)
             self.mix.learn_many(
                 matured.model_score[taught], matured.learner_score[taught], matured.is_fraud[taught],
                 self.counts.prior_shift,
             )  # fmt: skip
-        self.counts.frauds += int((matured.is_fraud & ~is_echo).sum())
-        self.counts.legitimate += int((~matured.is_fraud & ~is_echo).sum())
-        self.counts.echoes += int(is_echo.sum())
+        self.counts.frauds += int(matured.is_fraud.sum())
+        self.counts.legitimate += int((~matured.is_fraud).sum())
         self.counts.trained_from_ms = min(self.counts.trained_from_ms, int(matured.event_time_ms.min()))
         self.counts.trained_to_ms = max(self.counts.trained_to_ms, int(matured.event_time_ms.max()))
+
+
+def _published(matured: MaturedColumns) -> MaturedLabelColumns:
+    return MaturedLabelColumns(**{f.name: getattr(matured, f.name) for f in fields(MaturedLabelColumns)})
 
 
 def _rows(scored: ScoredColumns, start: int, end: int) -> ScoredColumns:

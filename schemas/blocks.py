@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +118,7 @@ class BlockDecoder:
         self._table = read_only(np.concatenate(tables))
         self._versions = np.array(self._program_versions, np.int16)
 
-    def decode(self, values: list[bytes | None]) -> Block:
+    def decode(self, values: Sequence[bytes | None]) -> Block:
         """Decode a batch; every value ends up in the columns or among the rejected.
 
         Raises
@@ -173,8 +174,9 @@ class BlockDecoder:
         self, buffer: U8, starts: I64, bodies: I64, ends: I64, program_of: I16, versions: I16, rejected: list[Rejected]
     ) -> Block:
         n = len(starts)
-        string_offsets = np.zeros((len(self.layout.strings), n), np.int64)
-        string_lengths = np.zeros((len(self.layout.strings), n), np.int32)
+        slots = len(self.layout.strings) + len(self.layout.arrays)
+        string_offsets = np.zeros((slots, n), np.int64)
+        string_lengths = np.zeros((slots, n), np.int32)
         numbers = np.zeros((len(self.layout.numbers), n), np.int64)
         attributes = np.full((n, len(self.attribute_names)), np.nan)
         errors, error_positions = np.zeros(n, np.uint8), np.zeros(n, np.int64)

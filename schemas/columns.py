@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,7 @@ class TransactionColumns:
     attributes: F64  # (n, len(attribute_names)); NaN where an attribute is absent
     attribute_names: tuple[str, ...]
     schema_version: I16  # 0 for JSON and foreign writers' schemas
+    evidence: StringColumn | None = None  # references as an Avro array, binary; empty: none. None: they were not kept
 
     def __len__(self) -> int:
         return len(self.event_time_ms)
@@ -96,8 +98,17 @@ class TransactionColumns:
             for name in self.__slots__
             if name != "attribute_names"
             for value in (getattr(self, name),)
+            if value is not None
         }
         return TransactionColumns(**taken, attribute_names=self.attribute_names)
+
+    def text_bytes(self) -> I64:
+        """Return how many bytes the texts of each transaction have together."""
+        total = np.zeros(len(self), np.int64)
+        for name in self.__slots__:
+            if isinstance(value := getattr(self, name), StringColumn):
+                total += np.maximum(value.lengths, 0)
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +138,38 @@ class LabelColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class MaturedLabelColumns:
+    """n matured labels; fields as in `matured_label.avsc`, every array of length n."""
+
+    transaction_id: StringColumn
+    account_id: StringColumn
+    counterparty_id: StringColumn
+    event_time_ms: I64
+    label_time_ms: I64
+    is_fraud: Bool
+    source: U8  # index into the symbols of the schema's enum LabelSource
+    is_correction: Bool
+    replaced_source: U8  # of a correction; else of no meaning, written as null
+    replaced_label_time_ms: I64  # likewise
+
+    def __len__(self) -> int:
+        return len(self.event_time_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class RawRecords:
-    """n Kafka records of one topic, in the order to process them; values and keys untouched."""
+    """n Kafka records of one topic, in the order to process them; values and keys untouched.
+
+    Rows of a file that were read on columns bring them along as `decoded`; their values are made when asked for.
+    """
 
     topic: str
-    values: list[bytes | None]
-    keys: list[bytes | None]
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None]
     partition: I32
     offset: I64
     timestamp_ms: I64  # Kafka record timestamp: when it was produced
+    decoded: TransactionColumns | None = None
 
     def __len__(self) -> int:
         return len(self.values)

@@ -14,12 +14,16 @@ from schemas.columns import F32, I64, Rejected, StringColumn
 from schemas.errors import SerializationError
 from schemas.memory import address_of, load_u32
 from schemas.records import decode_record
+from schemas.validate import MAX_ID_BYTES
 from schemas.versions import current
 
 OTHER_FEATURES = 1_000
 """Error of a decision whose features are not those expected."""
+ID_TOO_LONG = 1_001
+"""Error of a decision with an id that no accepted transaction has."""
 
 _STRINGS_BETWEEN = 7  # name, version and sha256 of the model, of the learner, and rules_version
+_IDS = 3  # transaction_id, account_id, counterparty_id: the first fields
 _SCORES = 4  # score, typology_score, model_score, learner_score
 
 
@@ -28,6 +32,8 @@ class ScoredColumns:
     """n decisions as the ledger has them."""
 
     transaction_id: StringColumn
+    account_id: StringColumn
+    counterparty_id: StringColumn
     event_time_ms: I64
     score: F32
     model_score: F32  # NaN where the model gave none
@@ -39,9 +45,14 @@ class ScoredColumns:
 
     def take(self, rows: slice) -> ScoredColumns:
         """Return the decisions of a slice."""
-        ids = self.transaction_id
+
+        def some(column: StringColumn) -> StringColumn:
+            return StringColumn(column.buffer, column.offsets[rows], column.lengths[rows])
+
         return ScoredColumns(
-            StringColumn(ids.buffer, ids.offsets[rows], ids.lengths[rows]),
+            some(self.transaction_id),
+            some(self.account_id),
+            some(self.counterparty_id),
             self.event_time_ms[rows],
             self.score[rows],
             self.model_score[rows],
@@ -76,7 +87,7 @@ class DecisionReader:
         lengths = np.fromiter(map(len, present), np.int64, n)
         ends = np.cumsum(lengths)
         buffer = np.frombuffer(b"".join(present) + bytes(8), np.uint8)
-        offsets, sizes = np.zeros(n, np.int64), np.full(n, -1, np.int32)
+        offsets, sizes = np.zeros((_IDS, n), np.int64), np.full((_IDS, n), -1, np.int32)
         times, scores = np.zeros(n, np.int64), np.zeros((n, _SCORES), np.float32)
         features = np.zeros((n, self._features), np.float32)
         errors = np.zeros(n, np.int32)
@@ -85,32 +96,42 @@ class DecisionReader:
             buffer, ends - lengths, ends, self._header, self._expected, offsets, sizes, times,
             scores.view(np.uint32), features.view(np.uint32), errors, is_other,
         )  # fmt: skip
-        ids = StringColumn(buffer, offsets, sizes)
+        ids = [StringColumn(buffer, offsets[i], sizes[i]) for i in range(_IDS)]
         if is_other.any():
             ids = self._read_others(present, is_other, ids, times, scores, features, errors)
+        for column in ids:
+            errors[(errors == 0) & (column.lengths > MAX_ID_BYTES)] = ID_TOO_LONG
         rejected = [Rejected(row, "decode", *self._reason(int(errors[row]))) for row in np.flatnonzero(errors).tolist()]
         rows = np.flatnonzero(errors == 0)
         found = scores[rows]
         own, learned = (np.where(found[:, i] < 0, np.float32(np.nan), found[:, i]) for i in (2, 3))
-        columns = ScoredColumns(ids.take(rows), times[rows], found[:, 0].copy(), own, learned, features[rows])
+        transaction_id, account_id, counterparty_id = (column.take(rows) for column in ids)
+        columns = ScoredColumns(
+            transaction_id, account_id, counterparty_id, times[rows], found[:, 0].copy(), own, learned, features[rows]
+        )
         return columns, rows, rejected
 
     def _reason(self, error: int) -> tuple[str, str]:
         if error == OTHER_FEATURES:
             return "OTHER_FEATURES", f"the decision was made on another feature set than {self._feature_set}"
+        if error == ID_TOO_LONG:
+            return (
+                "ID_TOO_LONG",
+                f"an identifier has more than {MAX_ID_BYTES} bytes: no transaction with it is accepted",
+            )
         return "UNDECODABLE", ERROR_TEXTS.get(error, "the bytes are no decision of a known version")
 
     def _read_others(
         self,
         present: list[bytes],
         is_other: npt.NDArray[np.bool_],
-        ids: StringColumn,
+        ids: list[StringColumn],
         times: I64,
         scores: F32,
         features: F32,
         errors: npt.NDArray[np.int32],
-    ) -> StringColumn:
-        texts: list[str | None] = [ids.text_at(row) for row in range(len(ids))]
+    ) -> list[StringColumn]:
+        texts: list[list[str | None]] = [[column.text_at(row) for row in range(len(column))] for column in ids]
         for row in np.flatnonzero(is_other).tolist():
             try:
                 record = decode_record(present[row], name="decision")
@@ -120,13 +141,14 @@ class DecisionReader:
             if record["feature_set"] != self._feature_set or len(record["features"]) != self._features:
                 errors[row] = OTHER_FEATURES
                 continue
-            texts[row] = record["transaction_id"]
+            for column, name in zip(texts, ("transaction_id", "account_id", "counterparty_id"), strict=True):
+                column[row] = record[name]
             times[row] = record["event_time_ms"]
             # Before version 2 the score was the model's.
             own = record["model_score"] if record.get("model_score", -1.0) >= 0 else record["score"]
             scores[row] = record["score"], record["typology_score"], own, record.get("learner_score", -1.0)
             features[row] = record["features"]
-        return StringColumn.from_values(texts)
+        return [StringColumn.from_values(column) for column in texts]
 
 
 @njit(cache=True, nogil=True)
@@ -169,10 +191,9 @@ def _read(buffer, starts, ends, header, expected, offsets, sizes, times, scores,
         if is_other[i]:
             continue
         at += len(header)
-        id_start, id_length, at = read_string(address, at, end)
-        for _ in range(2):  # account_id, counterparty_id
+        for k in range(_IDS):
             if at >= 0:
-                _, _, at = read_string(address, at, end)
+                offsets[k, i], sizes[k, i], at = read_string(address, at, end)
         time = np.int64(0)
         if at >= 0:
             time, at = read_long(address, at, end)
@@ -210,4 +231,4 @@ def _read(buffer, starts, ends, header, expected, offsets, sizes, times, scores,
         if not is_expected:
             errors[i] = OTHER_FEATURES
             continue
-        offsets[i], sizes[i], times[i] = id_start, id_length, time
+        times[i] = time

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 from schemas.binary import write_bytes, write_long
-from schemas.columns import I64, U8, Bool, LabelColumns, StringColumn, TransactionColumns
+from schemas.columns import I64, U8, Bool, LabelColumns, MaturedLabelColumns, StringColumn, TransactionColumns
 from schemas.decisions import MODES, DecisionColumns
 from schemas.framing import single_object_header
 from schemas.layout import dense, dense_bytes, dense_slices
@@ -170,7 +170,7 @@ class RecordWriter:
 def encode_transactions(columns: TransactionColumns) -> list[bytes]:
     """Encode transactions in Avro's single-object encoding.
 
-    Of `evidence` the columns know only the count, so no references are written; an attribute that is NaN is left out.
+    An attribute that is NaN is left out.
     """
     writer = RecordWriter(len(columns))
     writer.constant(single_object_header(current("transaction")))
@@ -187,9 +187,22 @@ def encode_transactions(columns: TransactionColumns) -> list[bytes]:
     writer.optional_strings(columns.device_id)
     writer.optional_strings(columns.ip_address)
     writer.optional_strings(columns.memo)
-    writer.constant(b"\x00")  # evidence: an empty array
+    if columns.evidence is None or not (columns.evidence.lengths > 0).any():
+        writer.constant(b"\x00")  # an empty array
+    else:
+        writer.raw(_with_empty_arrays(columns.evidence))
     writer.attributes(columns.attributes, columns.attribute_names)
     return writer.finish()
+
+
+def _with_empty_arrays(arrays: StringColumn) -> StringColumn:
+    """Give rows without an array an empty one."""
+    is_empty = arrays.lengths <= 0
+    return StringColumn(
+        np.concatenate([arrays.buffer, np.zeros(1, np.uint8)]),
+        np.where(is_empty, len(arrays.buffer), arrays.offsets),
+        np.where(is_empty, 1, arrays.lengths).astype(np.int32),
+    )
 
 
 def encode_labels(columns: LabelColumns) -> list[bytes]:
@@ -204,6 +217,23 @@ def encode_labels(columns: LabelColumns) -> list[bytes]:
     writer.fixed(columns.is_fraud)
     writer.longs(columns.source)
     writer.optional_strings(columns.pattern)
+    return writer.finish()
+
+
+def encode_matured_labels(columns: MaturedLabelColumns) -> list[bytes]:
+    """Encode matured labels in Avro's single-object encoding."""
+    writer = RecordWriter(len(columns))
+    writer.constant(single_object_header(current("matured_label")))
+    writer.strings(columns.transaction_id)
+    writer.strings(columns.account_id)
+    writer.strings(columns.counterparty_id)
+    writer.longs(columns.event_time_ms)
+    writer.longs(columns.label_time_ms)
+    writer.fixed(columns.is_fraud)
+    writer.longs(columns.source)
+    writer.fixed(columns.is_correction)
+    writer.optional_longs(columns.replaced_source, ~columns.is_correction)
+    writer.optional_longs(columns.replaced_label_time_ms, ~columns.is_correction)
     return writer.finish()
 
 

@@ -189,6 +189,9 @@ def run_programs(  # type: ignore[no-untyped-def]
                 count, at = _read_string_array(address, at, end)
                 if slot >= 0:
                     numbers[slot, i] = count
+                    if at >= 0 and count > 0:
+                        string_offsets[argument, i] = met_at
+                        string_lengths[argument, i] = at - met_at
             elif code == DOUBLE_MAP:
                 row = attribute_bits[i] if slot >= 0 else attribute_bits[i, :0]
                 infinite, at = _read_attributes(

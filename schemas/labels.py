@@ -1,12 +1,15 @@
-"""Labels from raw records to columns."""
+"""Labels, as their sources send them and as they matured, from raw records to columns."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from schemas.blocks import MAX_RECORD_BYTES, BlockDecoder
-from schemas.columns import LabelColumns, Rejected
+from schemas.columns import LabelColumns, Rejected, StringColumn
 from schemas.registry import SchemaLookup
 
 
@@ -19,12 +22,19 @@ class LabelDecoder:
         Where to ask for schemas by their Confluent ids; None refuses records that name one.
     max_record_bytes
         Longer records are refused.
+    record
+        `label`, or `matured_label`, which has no pattern: the column is null then.
     """
 
-    def __init__(self, registry: SchemaLookup | None = None, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
-        self._decoder = BlockDecoder("label", registry, (), max_record_bytes)
+    def __init__(
+        self,
+        registry: SchemaLookup | None = None,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        record: Literal["label", "matured_label"] = "label",
+    ) -> None:
+        self._decoder = BlockDecoder(record, registry, (), max_record_bytes)
 
-    def decode(self, values: list[bytes | None]) -> tuple[LabelColumns, npt.NDArray[np.intp], list[Rejected]]:
+    def decode(self, values: Sequence[bytes | None]) -> tuple[LabelColumns, npt.NDArray[np.intp], list[Rejected]]:
         """Return the decoded labels, the row of each in `values`, and the rejected rows.
 
         Raises
@@ -43,6 +53,10 @@ class LabelDecoder:
             label_time_ms=numbers["label_time_ms"],
             is_fraud=numbers["is_fraud"].astype(np.bool_),
             source=numbers["source"].astype(np.uint8),
-            pattern=strings["pattern"],
+            pattern=strings["pattern"] if "pattern" in strings else _nulls(len(block.rows)),
         )
         return columns, block.rows, block.rejected
+
+
+def _nulls(rows: int) -> StringColumn:
+    return StringColumn(np.zeros(0, np.uint8), np.zeros(rows, np.int64), np.full(rows, -1, np.int32))

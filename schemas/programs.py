@@ -24,7 +24,8 @@ LONG, INT      slot of the number column; an INT must fit in 32 bits
 BOOLEAN        slot of the number column
 ENUM           slot of the number column, start of its table, number of the writer's symbols
 OPTIONAL       (no slot) branch that is null, 1 where the reader takes null; the next row reads the other branch
-STRING_ARRAY   slot of the number column, which gets the number of items
+STRING_ARRAY   slot of the number column, which gets the number of items; slot of the string column that gets the
+               array's bytes, or -1
 DOUBLE_MAP     0 to fill the attributes, -1 to drop
 SKIP_BYTES     (no slot) number of bytes, or -1 where a length stands before them
 SET_STRING     slot, length: -1 null, 0 empty; reads nothing
@@ -43,6 +44,7 @@ class Layout:
     schema: Mapping[str, Any]
     strings: Mapping[str, int]  # field -> slot: string or null
     numbers: Mapping[str, int]  # field -> slot: int, long, enum (index), boolean, number of items of an array
+    arrays: Mapping[str, int]  # field -> slot after those of the strings: Avro binary of an array of strings
     attributes: str | None  # the one field that is a map of doubles
 
 
@@ -74,18 +76,37 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
     """Give every field of a reader's schema its column."""
     strings: dict[str, int] = {}
     numbers: dict[str, int] = {}
+    arrays: list[str] = []
     attributes = None
+    schema = _with_types_in_place(schema)
     for field in schema["fields"]:
         kind = _type_name(_branches(field["type"])[1])
         if kind == "string":
             strings[field["name"]] = len(strings)
         elif kind in {"int", "long", "enum", "boolean", "array"}:
             numbers[field["name"]] = len(numbers)
+            if kind == "array":
+                arrays.append(field["name"])
         elif kind == "map" and attributes is None:
             attributes = field["name"]
         else:
             raise UnsupportedSchemaError(f"field {field['name']}: no column for type {kind}")
-    return Layout(schema, strings, numbers, attributes)
+    slots = {name: len(strings) + i for i, name in enumerate(arrays)}
+    return Layout(schema, strings, numbers, slots, attributes)
+
+
+def _with_types_in_place(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a reader's record with enums in place of their names, which fields after the first may give."""
+    named: dict[str, Any] = {}
+
+    def in_place(kind: Any) -> Any:
+        if isinstance(kind, list):
+            return [in_place(branch) for branch in kind]
+        if isinstance(kind, Mapping) and kind["type"] == "enum":
+            named[kind["name"]] = kind
+        return named.get(kind, kind) if isinstance(kind, str) else kind
+
+    return {**schema, "fields": [{**field, "type": in_place(field["type"])} for field in schema["fields"]]}
 
 
 class _Compiler:
@@ -129,7 +150,7 @@ class _Compiler:
         elif kind == "enum":
             self.emit(LONG)
         elif kind == "array" and written["items"] == "string":
-            self.emit(STRING_ARRAY)
+            self.emit(STRING_ARRAY, -1, -1)
         elif kind == "map" and written["values"] == "double":
             self.emit(DOUBLE_MAP, -1)
         elif kind == "record":
@@ -159,7 +180,7 @@ class _Compiler:
             self.emit(ENUM, self.layout.numbers[name], len(self.table), len(written["symbols"]))
             self.table += [symbols.index(s) if s in symbols else other for s in written["symbols"]]
         elif kind == target == "array" and written["items"] == wanted["items"] == "string":
-            self.emit(STRING_ARRAY, self.layout.numbers[name])
+            self.emit(STRING_ARRAY, self.layout.numbers[name], self.layout.arrays[name])
         elif kind == target == "map" and written["values"] == wanted["values"] == "double":
             self.emit(DOUBLE_MAP, 0)
         else:
@@ -182,7 +203,9 @@ class _Compiler:
             elif _type_name(kind) == "enum":
                 value = kind["symbols"].index(default)
             else:
-                value = len(default) if isinstance(default, list) else int(default)
+                if isinstance(default, list) and default:
+                    raise UnsupportedSchemaError(f"field {name}: the default {default!r} is not compiled")
+                value = 0 if isinstance(default, list) else int(default)
             self.emit(SET_NUMBER, self.layout.numbers[name], value)
         elif default:
             raise UnsupportedSchemaError(f"field {name}: the default {default!r} is not compiled")

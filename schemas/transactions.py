@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,7 +35,7 @@ class TransactionDecoder:
     ) -> None:
         self._decoder = BlockDecoder("transaction", registry, attribute_names, max_record_bytes)
 
-    def decode(self, values: list[bytes | None]) -> tuple[TransactionColumns, npt.NDArray[np.intp], list[Rejected]]:
+    def decode(self, values: Sequence[bytes | None]) -> tuple[TransactionColumns, npt.NDArray[np.intp], list[Rejected]]:
         """Return the decoded transactions, the row of each in `values`, and the rejected rows.
 
         Raises
@@ -64,5 +66,6 @@ class TransactionDecoder:
             attributes=block.attributes,
             attribute_names=self._decoder.attribute_names,
             schema_version=block.versions,
+            evidence=block.strings(self._decoder.layout.arrays["evidence"]),
         )
         return columns, block.rows, block.rejected

@@ -212,7 +212,9 @@ def validate_transactions(
     ]
 
 
-def validate_labels(columns: LabelColumns, timestamp_ms: I64, max_future_ms: int = MAX_FUTURE_MS) -> list[Rejected]:
+def validate_labels(
+    columns: LabelColumns, timestamp_ms: I64, max_future_ms: int = MAX_FUTURE_MS, *, is_event_told: bool = True
+) -> list[Rejected]:
     """Return what is wrong with each label that must not be learned from: one fault a row, in order of rows.
 
     Parameters
@@ -223,6 +225,9 @@ def validate_labels(columns: LabelColumns, timestamp_ms: I64, max_future_ms: int
         When each record was produced (its Kafka timestamp), (n,); negative where the broker gave none.
     max_future_ms
         How far event time and label time may lie after that.
+    is_event_told
+        Whether the event time is what the label's source says, and so not after the label time. That of a matured
+        label is the decision's.
     """
     fault = np.zeros(len(columns), np.uint8)
     for ids in (columns.transaction_id, columns.account_id, columns.counterparty_id):
@@ -230,7 +235,8 @@ def validate_labels(columns: LabelColumns, timestamp_ms: I64, max_future_ms: int
     timestamps = dense(timestamp_ms, np.int64)
     for times in (columns.event_time_ms, columns.label_time_ms):
         _check_times(dense(times, np.int64), timestamps, max_future_ms, fault)
-    fault[(fault == 0) & (columns.label_time_ms < columns.event_time_ms)] = _LABEL_TIME
+    if is_event_told:
+        fault[(fault == 0) & (columns.label_time_ms < columns.event_time_ms)] = _LABEL_TIME
     rejected = []
     for row in np.flatnonzero(fault).tolist():
         code = int(fault[row])

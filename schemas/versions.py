@@ -22,12 +22,14 @@ _FOLDER = Path(__file__).parent
 RECORDS = (
     "transaction",
     "label",
+    "matured_label",
     "decision",
     "alert",
     "dead_letter",
     "rule",
     "model_update",
     "evidence",
+    "evidence_request",
     "drift",
     "learning_command",
 )

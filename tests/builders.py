@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from schemas.columns import CHANNELS, LabelColumns, StringColumn, TransactionColumns
+from schemas.references import pack_references
 
 LABEL_SOURCES = ("other", "chargeback", "analyst", "sar", "rule", "simulator")
 
@@ -79,6 +80,7 @@ def transaction_columns(records: list[dict[str, Any]], attribute_names: tuple[st
         ).reshape(len(records), len(attribute_names)),
         attribute_names=attribute_names,
         schema_version=np.full(len(records), 1, np.int16),
+        evidence=pack_references([r["evidence"] for r in records]),
     )
 
 

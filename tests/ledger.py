@@ -58,7 +58,8 @@ def a_ledger(transactions: int, seed: int, start_ms: int = START_MS) -> list[Sen
             names, is_fraud = list(about[0]), about[1].copy()
             source = np.full(GROUP, SOURCES.index("chargeback"), np.uint8)
             is_wrong = rng.random(GROUP) < 0.1
-            source[is_wrong] = SOURCES.index("rule")
+            # Half of what an analyst contradicts is the engine's own echo, which never counts.
+            source[is_wrong] = np.where(rng.random(int(is_wrong.sum())) < 0.5, SOURCES.index("rule"), 0)
             for i in np.flatnonzero(rng.random(GROUP) < 0.1).tolist():
                 names[i] = f"unknown-{group}-{i}"
             sent += _labels(names, now, is_fraud ^ is_wrong, source)

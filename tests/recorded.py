@@ -71,6 +71,7 @@ def record_stream(
     poison_rate: float = 0.02,
     poison_kinds: tuple[str, ...] = SMALL_POISON,
     every_kind: bool = False,
+    evidence_share: float = 0.0,
 ) -> Recorded:
     """Simulate good events with late, out-of-order and repeated ones and poison among them.
 
@@ -86,6 +87,8 @@ def record_stream(
         Kinds of poison to choose among.
     every_kind
         Add one record of each poison kind that chance left out.
+    evidence_share
+        Share of the good events with a reference to a document.
     """
     injector = FaultInjector(
         FaultPlan(
@@ -100,7 +103,9 @@ def record_stream(
             poison_kinds=poison_kinds,
         )
     )
-    config = SimulatorConfig(seed=seed, accounts=accounts, merchants=max(200, accounts // 10))
+    config = SimulatorConfig(
+        seed=seed, accounts=accounts, merchants=max(200, accounts // 10), evidence_share=evidence_share
+    )
     deliveries = [injector.apply(b.keys, b.values, b.event_time_ms) for b in encode_stream(config, count=events)]
     deliveries.append(injector.flush())
     keys = [key for delivery in deliveries for key in delivery.keys]

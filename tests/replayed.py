@@ -67,8 +67,8 @@ def spread(values: Sequence[bytes | None], timestamps: Sequence[int], partitions
     return log
 
 
-def logs(events: int, seed: int, partitions: int) -> tuple[Log, Log]:
-    """Return transactions dealt out by account, and labels on some of them."""
+def logs(events: int, seed: int, partitions: int, risk_labels: str = "raw") -> tuple[Log, Log]:
+    """Return transactions dealt out by account, and labels on some of them; matured ones correct each other."""
     recorded = record_stream(events, seed=seed, accounts=200)
     partition = [int.from_bytes(key[-2:], "big") % partitions for key in recorded.keys]
     rng = np.random.default_rng(seed)
@@ -78,10 +78,17 @@ def logs(events: int, seed: int, partitions: int) -> tuple[Log, Log]:
     for i in sorted(rng.choice(len(good), min(len(good), 60), replace=False).tolist()):
         about = good[i]
         fields = {name: about[name] for name in ("transaction_id", "account_id", "counterparty_id", "event_time_ms")}
-        values.append(
-            encode_record("label", a_label(**fields, label_time_ms=about["event_time_ms"] + 1, is_fraud=bool(i % 3)))
-        )
-        stamps.append(recorded.timestamp_ms[min(len(recorded) - 1, i + 5)])
+        label = a_label(**fields, label_time_ms=about["event_time_ms"] + 1, is_fraud=bool(i % 3))
+        stamp = recorded.timestamp_ms[min(len(recorded) - 1, i + 5)]
+        if risk_labels == "raw":
+            values.append(encode_record("label", label))
+            stamps.append(stamp)
+            continue
+        for is_correction in (False, True)[: 1 + i % 2]:
+            replaced = {"replaced_source": "analyst", "replaced_label_time_ms": stamp} if is_correction else {}
+            verdict = {"is_fraud": label["is_fraud"] ^ is_correction, "is_correction": is_correction, **replaced}
+            values.append(encode_record("matured_label", {**label, **verdict}))
+            stamps.append(stamp)
     return (
         spread(recorded.values, recorded.timestamp_ms, partition, "transactions"),
         spread(values, stamps, [0] * len(values), "labels"),

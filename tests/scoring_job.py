@@ -129,6 +129,12 @@ class ScoringJob:
             self._producer.produce(topic, value, key, 0, on_delivery=self._note)
         self.flush()
 
+    def send_headed(self, topic: str, header: str, records: Iterable[tuple[bytes, bytes, str]]) -> None:
+        """Send keys and values with one header to partition 0 of a topic; do not wait for the broker."""
+        for key, value, text in records:
+            self._producer.produce(topic, value, key, 0, headers={header: text.encode()}, on_delivery=self._note)
+            self._producer.poll(0)
+
     def produce(self, topic: str, partition: int, timestamp_ms: int, value: bytes) -> None:
         """Send one record; do not wait for the broker."""
         self._producer.produce(topic, value, None, partition, timestamp=timestamp_ms, on_delivery=self._note)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from deploy.cli.mapping import RowMapping
 from deploy.cli.row_files import Row, columns_of, format_of, open_parquet, read_rows, size_of
 from schemas.arrow import FIELDS, REQUIRED, ArrowError
 from schemas.arrow import columns_of as columns_of_arrow
-from schemas.columns import I64, RawRecords
+from schemas.columns import I64, RawRecords, StringColumn, TransactionColumns
 from schemas.encode import encode_transactions
 from schemas.errors import SerializationError
 from schemas.records import encode_record
@@ -146,7 +146,8 @@ class TransactionFile:
                 yield self._block(rows, share)
                 continue
             offsets = np.arange(first, done, dtype=np.int64)
-            yield FileBlock(_raw(self.path, encode_transactions(columns), offsets, columns.event_time_ms), (), share)
+            records = _raw(self.path, EncodedLater(columns), offsets, columns.event_time_ms, _as_decoded(columns))
+            yield FileBlock(records, (), share)
 
     def _on_rows(self, batch_rows: int) -> Iterator[FileBlock]:
         done = 0
@@ -160,7 +161,7 @@ class TransactionFile:
                 yield self._block(rows[start : start + batch_rows], done / self._size)
 
     def _block(self, rows: list[Row], share: float) -> FileBlock:
-        values: list[bytes] = []
+        values: list[bytes | None] = []
         offsets, times = [], []
         bad = []
         for row in rows:
@@ -181,10 +182,49 @@ class TransactionFile:
         )
 
 
-def _raw(path: Path, values: list[bytes], offsets: I64, times: I64) -> RawRecords:
+class EncodedLater(Sequence[bytes | None]):
+    """Records of transactions that are columns already: hardly anybody asks for them."""
+
+    def __init__(self, columns: TransactionColumns) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @overload
+    def __getitem__(self, row: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[bytes | None]: ...
+
+    def __getitem__(self, row: int | slice) -> bytes | list[bytes | None]:
+        rows = np.arange(len(self))[row]
+        encoded = encode_transactions(self._columns.take(np.atleast_1d(rows)))
+        return list(encoded) if isinstance(row, slice) else encoded[0]
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        return iter(encode_transactions(self._columns))
+
+
+def _as_decoded(columns: TransactionColumns) -> TransactionColumns:
+    """Return the columns as they come out of records: there a country is never null."""
+    return replace(
+        columns,
+        account_country=_never_null(columns.account_country),
+        counterparty_country=_never_null(columns.counterparty_country),
+    )
+
+
+def _never_null(column: StringColumn) -> StringColumn:
+    return StringColumn(column.buffer, column.offsets, np.maximum(column.lengths, 0))
+
+
+def _raw(
+    path: Path, values: Sequence[bytes | None], offsets: I64, times: I64, decoded: TransactionColumns | None = None
+) -> RawRecords:
     timestamps = np.where((times >= EARLIEST_MS) & (times <= LATEST_MS), times, _NO_TIME)
     n = len(values)
-    return RawRecords(path.name, list(values), [None] * n, np.zeros(n, np.int32), offsets, timestamps)
+    return RawRecords(path.name, values, [None] * n, np.zeros(n, np.int32), offsets, timestamps, decoded)
 
 
 def _by_time(blocks: Iterator[FileBlock], batch_rows: int, reading: Callable[[float], None]) -> Iterator[FileBlock]:

@@ -35,6 +35,8 @@ class LoadPlan:
         Whether labels go to their topic as they become known.
     poison_rate, duplicate_rate
         Bad and doubled records as shares of the good ones.
+    evidence_share, evidence_root
+        Share of the transactions with a reference to a document, and what stands before its name.
     """
 
     rate: float
@@ -46,6 +48,8 @@ class LoadPlan:
     has_labels: bool = True
     poison_rate: float = 0.0
     duplicate_rate: float = 0.0
+    evidence_share: float = 0.0
+    evidence_root: str = "file:///evidence"
 
     def __post_init__(self) -> None:
         if not self.rate > 0:
@@ -56,7 +60,13 @@ class LoadPlan:
     @property
     def simulator(self) -> SimulatorConfig:
         """The stream, placed in event time."""
-        config = SimulatorConfig(seed=self.seed, accounts=self.accounts, merchants=self.merchants)
+        config = SimulatorConfig(
+            seed=self.seed,
+            accounts=self.accounts,
+            merchants=self.merchants,
+            evidence_share=self.evidence_share,
+            evidence_root=self.evidence_root,
+        )
         if self.count is not None:
             return config.ending_at(self.end_ms, self.count)
         return config.ending_at(self.end_ms, int(ENDLESS_YEARS * 365 * config.expected_events_per_day))

@@ -24,6 +24,7 @@ from deploy.local.flink import REPOSITORY, FlinkCluster, FlinkMemory
 from deploy.local.jars import Jars, fetch_jars, say_nothing
 from deploy.local.processes import OwnedProcess
 from deploy.local.redis import RedisServer
+from deploy.local.side_service import SideService
 from deploy.local.submit import FlinkRest, submit_job
 from deploy.local.topics import create_topics
 from deploy.local.zookeeper import SESSION_SECONDS, ZooKeeper
@@ -54,6 +55,10 @@ class StackOptions:
         See `FlinkCluster`.
     broker_heap_megabytes
         Java heap of the broker.
+    services
+        Side services to start, by name: text, vision, multimodal.
+    service_settings
+        ``WEIR_SERVICE_...`` variables of all of them.
     high_availability
         Whether jobs outlive the JobManager: a ZooKeeper beside it remembers them, for as long as the stack is up.
     """
@@ -70,6 +75,8 @@ class StackOptions:
     flink_memory: FlinkMemory = field(default_factory=FlinkMemory)
     flink_options: Mapping[str, str] = field(default_factory=dict)
     broker_heap_megabytes: int = 768
+    services: Sequence[str] = ()
+    service_settings: Mapping[str, str] = field(default_factory=dict)
     high_availability: bool = False
 
 
@@ -136,6 +143,15 @@ class LocalStack:
         """Address of Redis."""
         return str(self._address("redis_url"))
 
+    def service_url(self, name: str) -> str:
+        """Address of a side service."""
+        services = self._read().get("services", {})
+        if name not in services:
+            raise StackError(
+                f"the stack in {self.home} has no service {name!r}: start it with 'weir up --service {name}'"
+            )
+        return f"http://127.0.0.1:{services[name]}"
+
     @property
     def flink(self) -> FlinkCluster:
         """The cluster's folders and environment, for submitting jobs."""
@@ -191,6 +207,8 @@ class LocalStack:
             "memory": vars(options.flink_memory),
             "options": {**self._high_availability(ports), **options.flink_options},
         }
+        state["service_settings"] = dict(options.service_settings)
+        state["services"] = dict(zip(options.services, processes.free_ports(len(options.services)), strict=True))
         self._write(state)
 
         # Services start side by side: each waits mostly for its JVM, and the whole takes as long as the slowest.
@@ -205,6 +223,8 @@ class LocalStack:
             failures = [error for error in (future.exception() for future in waiting) if error]
         if failures:
             raise failures[0]
+        for name in options.services:
+            self._start_service(state, name)
         state["complete"] = True
         self._write(state)
         self._progress("the stack is up")
@@ -215,6 +235,13 @@ class LocalStack:
         self._record(state, redis.start())
         self._note(state, "redis_url", redis.url)
         self._progress(f"Redis is ready at {redis.url}")
+
+    def _start_service(self, state: dict[str, Any], name: str) -> OwnedProcess:
+        service = SideService(name, self.logs, state["services"][name], state["service_settings"])
+        process = service.start()
+        self._record(state, process)
+        self._progress(f"the service {name} is ready at {service.url}")
+        return process
 
     def _start_kafka(self, state: dict[str, Any], jars: Jars) -> None:
         broker = self._broker(state)
@@ -268,6 +295,7 @@ class LocalStack:
         alive = [{**process.as_record(), "alive": process.is_alive()} for process in self.processes()]
         return {
             **shown,
+            "services": {name: f"http://127.0.0.1:{port}" for name, port in state.get("services", {}).items()},
             "home": str(self.home),
             "processes": alive,
             "is_up": bool(state.get("complete")) and all(process["alive"] for process in alive),
@@ -342,6 +370,22 @@ class LocalStack:
         process = self._cluster(state).start_jobmanager()
         self._record(state, process)
         return process
+
+    def kill_service(self, name: str) -> None:
+        """SIGKILL a side service: connections end without an answer."""
+        self.process(f"service-{name}").kill()
+
+    def start_service(self, name: str) -> OwnedProcess:
+        """Start a side service (a killed one again on its port, or one more), and wait until it is ready."""
+        state = self._read()
+        if not state:
+            raise StackError(f"the stack in {self.home} is not running: start it with 'weir up'")
+        if any(process.name == f"service-{name}" and process.is_alive() for process in self.processes()):
+            raise StackError(f"the service {name} is running already")
+        state.setdefault("service_settings", {})
+        if name not in state.setdefault("services", {}):
+            state["services"][name] = processes.free_ports(1)[0]
+        return self._start_service(state, name)
 
     def kill_broker(self) -> None:
         """SIGKILL the broker: no goodbye to clients, no flush beyond what the system has already."""

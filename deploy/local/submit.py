@@ -116,9 +116,20 @@ class FlinkRest:
             self.patch(f"/jobs/{job_id}?mode=cancel")
             self.wait_until_ended(job_id, timeout_seconds)
 
-    def stop_with_savepoint(self, job_id: str, folder: Path, timeout_seconds: float = 120.0) -> str:
-        """Stop the job after a savepoint, whose transactions are committed; returns the savepoint's address."""
-        request = self.post(f"/jobs/{job_id}/stop", {"targetDirectory": folder.as_uri(), "drain": False})["request-id"]
+    def parameters(self, job_id: str) -> dict[str, str]:
+        """What the job told of itself when it was submitted."""
+        config = self.get(f"/jobs/{job_id}/config")
+        return dict(config.get("execution-config", {}).get("user-config", {}))
+
+    def stop_with_savepoint(self, job_id: str, folder: Path | str | None = None, timeout_seconds: float = 120.0) -> str:
+        """Stop the job after a savepoint, whose transactions are committed; returns the savepoint's address.
+
+        Without a folder the savepoint goes where Flink is configured to put it.
+        """
+        body: dict[str, Any] = {"drain": False}
+        if folder is not None:
+            body["targetDirectory"] = folder.as_uri() if isinstance(folder, Path) else folder
+        request = self.post(f"/jobs/{job_id}/stop", body)["request-id"]
         deadline = time.monotonic() + timeout_seconds
         while True:
             answer = self.get(f"/jobs/{job_id}/savepoints/{request}")

@@ -30,6 +30,7 @@ class TopicSpec:
 TOPICS = (
     TopicSpec("transactions", 4, {"max.message.bytes": str(LARGE_BYTES)}),
     TopicSpec("labels", 1),
+    TopicSpec("matured-labels", 1),
     TopicSpec("decisions", 4, {"max.message.bytes": str(LARGE_BYTES)}),
     TopicSpec("alerts", 1),
     TopicSpec("dead-letters", 1, {"max.message.bytes": str(LARGE_BYTES)}),
@@ -41,6 +42,8 @@ TOPICS = (
     ),
     TopicSpec("drift", 1),
     TopicSpec("shadow-alerts", 1),
+    TopicSpec("evidence-requests", 1),
+    TopicSpec("evidence", 1),
     TopicSpec(
         "model-updates",
         1,

@@ -56,6 +56,26 @@ class AlertFilter:
         return revision > known
 
 
+def newest_of(alerts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the newest revision of each alert, in the order in which the alerts first came.
+
+    What this returns is the truth as far as it was read, in whatever order and however often revisions came.
+
+    Examples
+    --------
+    >>> came = [("A1", 0), ("A2", 0), ("A1", 2), ("A1", 1), ("A2", 0)]
+    >>> newest = newest_of({"alert_id": alert_id, "revision": revision} for alert_id, revision in came)
+    >>> [(alert["alert_id"], alert["revision"]) for alert in newest]
+    [('A1', 2), ('A2', 0)]
+    """
+    newest: dict[str, Mapping[str, Any]] = {}
+    for alert in alerts:
+        known = newest.setdefault(alert["alert_id"], alert)
+        if alert["revision"] > known["revision"]:
+            newest[alert["alert_id"]] = alert
+    return list(newest.values())
+
+
 class AlertReader:
     """Reads alerts as dictionaries with the fields of `alert.avsc`, each revision once.
 

@@ -22,6 +22,8 @@ from jobs.stream.reference_redis import RedisReference, RedisReferenceSettings
 from jobs.stream.warm_up import warm_up
 from models.scoring.decide_batch import Scored, decide_batch
 from models.scoring.decider import Decider, rule_columns
+from models.scoring.evidence_policy import NO_EVIDENCE, EvidencePolicy
+from models.scoring.evidence_requests import requests_of
 from models.scoring.model import ScoringModel
 from models.scoring.pending import Complete, PendingBatches
 from models.scoring.rules import Rule, RuleSet
@@ -31,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 CONTROL_DEAD_LETTERS = OutputTag("control-dead-letters", row_types.refused())
 SHADOW_ALERTS = OutputTag("shadow-alerts", row_types.shadow_alerts())
+EVIDENCE_REQUESTS = OutputTag("evidence-requests", row_types.evidence_requests())
 
 
 def control_state() -> MapStateDescriptor:
@@ -60,7 +63,9 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         learner: str | None,
         is_learner_shadow: bool,
         shadow_models_dir: str | None = None,
+        evidence: EvidencePolicy = NO_EVIDENCE,
     ) -> None:
+        self._evidence = evidence
         self._shadow_models_dir = shadow_models_dir
         self._learner = learner
         self._is_learner_shadow = is_learner_shadow
@@ -100,6 +105,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         self._shadow_new = metrics.counter("weir_shadow_new_alerts_total")
         self._shadow_lost = metrics.counter("weir_shadow_lost_alerts_total")
         self._shadow_failures = metrics.counter("weir_shadow_failures_total")
+        self._evidence_requests = metrics.counter("weir_evidence_requests_total")
 
     def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Any]:
         """Take in a batch or partials, and decide on what is complete."""
@@ -152,12 +158,18 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
     def _decide(self, shard: int, complete: Complete) -> Iterator[Any]:
         self._waiting_since[shard].pop(complete.batch.sequence, None)
         decision_time_ms = time.time_ns() // 1_000_000
-        scored: Scored = decide_batch(self._control.decider, complete, self._reference, decision_time_ms)
+        decider = self._control.decider
+        scored: Scored = decide_batch(decider, complete, self._reference, decision_time_ms, evidence=self._evidence)
         self._decisions.inc(len(scored.decisions))
         self._alerts.inc(len(scored.alerts))
         self._degraded.inc(scored.degraded_rows)
         yield Row(scored.decision_keys, scored.decisions, scored.alert_keys, scored.alerts)
-        # The row above has left by now: the alerts of this batch do not wait for what is only tried out.
+        # The row above has left by now: the alerts of this batch wait neither for requests nor for what is tried out.
+        if scored.waiting:
+            thresholds = decider.model.thresholds if decider.model else None
+            requests = requests_of(self._evidence, scored, thresholds, decision_time_ms)
+            self._evidence_requests.inc(len(requests))
+            yield EVIDENCE_REQUESTS, Row(requests.keys, requests.values, requests.services)
         if self._control.shadow is not None:
             yield from self._try_out(self._control.shadow, scored, decision_time_ms)
 

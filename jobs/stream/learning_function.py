@@ -1,4 +1,4 @@
-"""The learning stage in Flink: records of decisions and labels in, parameters out."""
+"""The learning stage in Flink: records of decisions and labels in; parameters, drift and matured labels out."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 TICK_MS = 500
 """Between looks at whether to publish, or to go on without a silent partition."""
+
+
+MATURED_PER_ROW = 1_000
+"""Labels that come all at once, as after a long wait, leave in rows of a bounded size."""
 
 
 class LearningFunction(KeyedProcessFunction):
@@ -61,6 +65,7 @@ class LearningFunction(KeyedProcessFunction):
         metrics = runtime_context.get_metrics_group()
         self._records = metrics.counter("weir_learning_records_total")
         self._labels = metrics.counter("weir_labels_learned_total")
+        self._matured = metrics.counter("weir_matured_labels_total")
         self._refused = metrics.counter("weir_learning_commands_refused_total")
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
@@ -79,7 +84,7 @@ class LearningFunction(KeyedProcessFunction):
         )
         self._records.inc(len(value[2]))
         self._labels.inc(stage.learner.labels_seen - before)
-        yield from self._tell_drifts(stage)
+        yield from self._tell(stage)
         yield from self._publish(stage)
         self._set_timer(ctx)
 
@@ -89,7 +94,7 @@ class LearningFunction(KeyedProcessFunction):
         stage = self._restored()
         if self._idle_ms:
             stage.skip_idle(time.time_ns() // 1_000_000, self._idle_ms)
-            yield from self._tell_drifts(stage)
+            yield from self._tell(stage)
         yield from self._publish(stage)
         self._set_timer(ctx)
 
@@ -119,13 +124,19 @@ class LearningFunction(KeyedProcessFunction):
         if not stage.is_sound or seen == self._published or now - self._published_at < self._publish_interval_seconds:
             return
         self._published, self._published_at = seen, now
-        yield Row([f"learner/{stage.learner.name}".encode()], [stage.publication()], [], [])
+        yield Row([f"learner/{stage.learner.name}".encode()], [stage.publication()], [], [], [], [])
 
-    def _tell_drifts(self, stage: LearningStage) -> Iterator[Row]:
+    def _tell(self, stage: LearningStage) -> Iterator[Row]:
+        """Tell of everything that came of the records just taken in: neither can be told again, nor twice."""
         drifts = stage.take_drifts()
         if drifts:
             keys = [drift.key.encode() for drift in drifts]
-            yield Row([], [], keys, [encode_record("drift", drift.as_record()) for drift in drifts])
+            yield Row([], [], keys, [encode_record("drift", drift.as_record()) for drift in drifts], [], [])
+        matured = stage.take_matured()
+        for start in range(0, len(matured), MATURED_PER_ROW):
+            some = matured[start : start + MATURED_PER_ROW]
+            self._matured.inc(len(some))
+            yield Row([], [], [], [], [key for key, _ in some], [value for _, value in some])
 
     def _set_timer(self, ctx: Any) -> None:
         if not self._has_timer:

@@ -45,13 +45,38 @@ def refused() -> TypeInformation:
 
 
 def results() -> TypeInformation:
-    """Keys and values of records for two topics: decisions and alerts; parameters and drift."""
+    """Keys and values of records for two topics: decisions and alerts."""
     return Types.ROW([blobs(), blobs(), blobs(), blobs()])
+
+
+def learned() -> TypeInformation:
+    """Keys and values of the learner job's records for three topics: parameters, drift, matured labels."""
+    return Types.ROW([blobs() for _ in range(6)])
 
 
 def shadow_alerts() -> TypeInformation:
     """Would-be alerts: keys, values, and the live outcome of each."""
     return Types.ROW([blobs(), blobs(), Types.OBJECT_ARRAY(Types.STRING())])
+
+
+def evidence_requests() -> TypeInformation:
+    """Requests for evidence: keys, values, and the service of each."""
+    return Types.ROW([blobs(), blobs(), Types.OBJECT_ARRAY(Types.STRING())])
+
+
+def evidence_request() -> TypeInformation:
+    """One request for evidence: key, value, partition, offset."""
+    return Types.ROW([blob(), blob(), Types.INT(), Types.LONG()])
+
+
+def evidence_ending() -> TypeInformation:
+    """How a request ended: alert id, key, request, ending (empty: it cannot be read), partition, offset, why."""
+    return Types.ROW([Types.STRING(), blob(), blob(), blob(), Types.INT(), Types.LONG(), Types.STRING()])
+
+
+def evidence_result() -> TypeInformation:
+    """One record for `evidence` (key, value, revised alert), or for `dead-letters` (key, value, header fields)."""
+    return Types.ROW([Types.BOOLEAN(), blob(), blob(), blob(), *[Types.STRING() for _ in range(6)]])
 
 
 def control_record() -> TypeInformation:

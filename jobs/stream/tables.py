@@ -133,6 +133,33 @@ def create_followed_source(
     )
 
 
+def create_log_source(
+    tables: StreamTableEnvironment, settings: Settings, name: str, topic: str, *, committed_only: bool
+) -> None:
+    """Create a table of a topic's records, one by one with their headers, from where the group stands."""
+    options = {
+        "connector": "kafka",
+        "topic": topic,
+        "properties.group.id": f"{settings.group_id}-{name}",
+        "properties.isolation.level": "read_committed" if committed_only else "read_uncommitted",
+        "key.format": "raw",
+        "key.fields": "record_key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        **_START[settings.start_from],
+        **_client_options(settings),
+    }
+    tables.execute_sql(
+        f"""CREATE TEMPORARY TABLE {name} (
+            record_key BYTES,
+            record_value BYTES,
+            headers MAP<STRING, BYTES> METADATA VIRTUAL,
+            source_partition INT METADATA FROM 'partition' VIRTUAL,
+            source_offset BIGINT METADATA FROM 'offset' VIRTUAL
+        ) WITH ({_with(options)})"""
+    )
+
+
 def followed_records(tables: StreamTableEnvironment, name: str) -> DataStream:
     """Return the records of such a table, one row each."""
     selected = tables.sql_query(f"SELECT record_key, record_value, source_offset FROM {name}")

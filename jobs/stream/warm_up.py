@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from models.features.catalogue import STORE
+from models.features.entity_store import EntityStore
 from models.scoring.core_settings import CoreSettings
 from models.scoring.decider import Decider, default_rule_set
 from models.scoring.model import ScoringModel
@@ -48,11 +51,18 @@ def warm_up(models_dir: Path) -> None:
         for i in range(REPEATS):
             core.transactions(_records("transactions", encode_transactions(_transactions(i))))
         core.labels(_records("labels", encode_labels(_labels())))
+        _change_windows()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_THRESHOLDS)
         sys.setswitchinterval(SWITCH_SECONDS)
         _done = True
+
+
+def _change_windows() -> None:
+    """Make a store over, as the first touch of a shard does whose state has other windows."""
+    store = EntityStore(STORE)
+    EntityStore.restore(replace(STORE, promote_above=STORE.promote_above // 2), store.meta(), store.dirty_pages())
 
 
 def _records(topic: str, values: list[bytes]) -> RawRecords:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.features.catalogue import FEATURE_SET, FEATURES, LABEL_DELAY_MS, SOURCES, STORE, Feature
 from models.features.currency import REFERENCE_CURRENCY
+from models.features.kernels.room import FRAUD_LIMIT
 from models.features.store_spec import DAY_MS, HOUR_MS, MINUTE_MS
 
 _TITLES = {
@@ -51,7 +52,11 @@ def feature_document() -> str:
         "Sums are exact: they are kept as whole cents and turned into floating point when read.",
         "",
         "**Labels** count once they have arrived. A risk looks only at transactions at least",
-        f"{duration(LABEL_DELAY_MS)} old, so that late labels do not look like innocence.",
+        f"{duration(LABEL_DELAY_MS)} old, so that late labels do not look like innocence. Which labels count is set by",
+        "`risk_labels`: raw ones as they come, where the last to arrive wins, or matured ones, those that hold",
+        "([online learning](online-learning.md)). Fraud is remembered once for each transaction and side; a later",
+        f"verdict of legitimate takes it out again, as if it had never been there. At most {FRAUD_LIMIT:,} frauds are",
+        "remembered an entity, those of the oldest transactions are forgotten first and do not come back.",
         "",
         f"**Memory** is bounded: an entity remembers at most {STORE.max_touches_per_track:,} transactions in each",
         f"role, the oldest are forgotten first, and nothing older than {duration(STORE.retention_ms)}. An entity",

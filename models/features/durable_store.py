@@ -43,13 +43,19 @@ _LENGTH = struct.Struct("<I")  # of a log entry before it was compressed
 _CODEC = pa.Codec("zstd", -1)  # pages shrink to 0.29 at 400 MB/s, log entries to 0.38; LZ4: 0.37 and 0.51 at 700 MB/s
 
 
+def compressed(page: I64) -> bytes:
+    """Return a page as it lies in the state."""
+    blob: bytes = _CODEC.compress(page, asbytes=True)
+    return blob
+
+
 class DurableEntityStore:
     """`EntityStore` on a StateMap.
 
     Parameters
     ----------
     spec
-        Of the store; must stay the same over the state's life.
+        Of the store. A state of another one is made over, at each restart until the next flush (`EntityStore.restore`).
     state
         Where log and pages are kept; what it holds is restored.
     flush_log_bytes, flush_log_share
@@ -128,7 +134,7 @@ class DurableEntityStore:
             page, blob = flush.pages.popitem()
             flush.written.append(page)
             slot = 1 - int(self._slots[page])
-            self._state.put(_PAGE + 2 * page + slot, _CODEC.compress(blob, asbytes=True))
+            self._state.put(_PAGE + 2 * page + slot, compressed(blob))
         if not flush.pages:
             self._stale = [_PAGE + 2 * page + int(self._slots[page]) for page in flush.written]
             self._slots[flush.written] ^= 1

@@ -30,14 +30,15 @@ import numpy.typing as npt
 
 from models.features.kernels import memory
 from models.features.kernels.apply import apply_touches
+from models.features.kernels.rebuild import ITEM, enter_items, list_items
 from models.features.kernels.small_track import READ_WORDS
 from models.features.memory_ahead import MemoryAhead
 from models.features.partials import Partials
-from models.features.store_spec import StoreSpec
+from models.features.store_spec import DAY_MS, StoreSpec
 from models.features.touches import LABEL, TOUCH
 from schemas.columns import I64
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """Meaning of the words of the heap. Raised with every change; a snapshot of another version is refused."""
 
 PAGE_BYTES = 8 << memory.PAGE_SHIFT
@@ -51,6 +52,7 @@ _NORESERVE = 0x4000 if sys.platform == "linux" else 0  # mmap.MAP_NORESERVE, whi
 _ENTITY_SLOTS = 1024
 _PAIR_SLOTS = 2048
 _META = struct.Struct("<4sIQ32s")
+_REACH = struct.Struct("<q")  # after it: how long transactions are remembered
 _MAGIC = b"WEIR"
 
 
@@ -84,7 +86,7 @@ class EntityStore:
     Parameters
     ----------
     spec
-        What to keep and what to read. A snapshot can be restored by a store with the same limits and windows.
+        What to keep and what to read. A snapshot can be restored by a store whose windows reach back no further.
 
     Examples
     --------
@@ -256,7 +258,8 @@ class EntityStore:
 
     def meta(self) -> bytes:
         """Return what is needed beside the pages to restore the store."""
-        return _META.pack(_MAGIC, LAYOUT_VERSION, self._used_pages(), self._fingerprint())
+        known = _META.pack(_MAGIC, LAYOUT_VERSION, self._used_pages(), self._fingerprint())
+        return known + _REACH.pack(self.spec.retention_ms)
 
     def _fingerprint(self) -> bytes:
         # What the running aggregates in the pages depend on. Which of them a role reads may change.
@@ -271,17 +274,22 @@ class EntityStore:
     def restore(cls, spec: StoreSpec, meta: bytes, pages: Mapping[int, bytes | I64]) -> EntityStore:
         """Rebuild a store from its meta data and the newest version of every page.
 
+        A snapshot of another spec is taken apart into its transactions, and these are entered anew: then every window
+        of `spec` reads what it would read had the store had it from the start, but for tracks that were full.
+
         Raises
         ------
         SnapshotError
-            The snapshot is of another layout or spec, or a page is missing: replay the stream instead.
+            The snapshot is of another layout, or remembers transactions for less long than `spec` asks for, or a page
+            is missing: replay the stream instead.
         """
-        magic, version, count, fingerprint = _META.unpack(meta)
+        magic, version, count, fingerprint = _META.unpack_from(meta)
         store = cls(spec)
         if magic != _MAGIC or version != LAYOUT_VERSION:
             raise SnapshotError(f"layout of the snapshot is {magic!r} {version}, expected {_MAGIC!r} {LAYOUT_VERSION}")
-        if fingerprint != store._fingerprint():
-            raise SnapshotError("the snapshot was written with other windows or limits: rebuild it from the stream")
+        is_of_spec = fingerprint == store._fingerprint()
+        if not is_of_spec:
+            _refuse_shorter_memory(spec, meta)
         if count > len(store._dirty):
             store._resize(2 * count)
         for page in range(count):
@@ -289,4 +297,34 @@ class EntityStore:
                 raise SnapshotError(f"page {page} of {count} is missing from the snapshot")
             store._heap[page * _PAGE_WORDS : (page + 1) * _PAGE_WORDS] = np.frombuffer(pages[page], np.int64)
         store._dirty[:] = 0
+        return store if is_of_spec else store._rebuilt()
+
+    def _rebuilt(self) -> EntityStore:
+        """Return a store of the same spec, made of the transactions in this one's memory."""
+        items = np.zeros(list_items(self._heap, np.zeros(0, ITEM)), ITEM)
+        list_items(self._heap, items)
+        items = items[np.argsort(items["time_ms"], kind="stable")]  # as they would have come, each track's in its order
+        store = EntityStore(self.spec)
+        spec, done = store._compiled, 0
+        while done < len(items):
+            done = enter_items(
+                store._heap, store._dirty, spec.limits, spec.edges, spec.edge_count, spec.needs, items, done
+            )
+            if done < len(items):
+                store._grow()
+        for counter in (memory.SEQUENCE, memory.HISTORY_START, memory.FORGOTTEN, memory.EVICTED, memory.LATE):
+            store._heap[counter] = self._heap[counter]
+        store._heap[memory.WATERMARK] = max(store._heap[memory.WATERMARK], self._heap[memory.WATERMARK])
+        store._dirty[: store._used_pages()] = 1
         return store
+
+
+def _refuse_shorter_memory(spec: StoreSpec, meta: bytes) -> None:
+    if len(meta) < _META.size + _REACH.size:
+        raise SnapshotError("the snapshot was written with other windows or limits: rebuild it from the stream")
+    (remembered_ms,) = _REACH.unpack_from(meta, _META.size)
+    if remembered_ms < spec.retention_ms:
+        raise SnapshotError(
+            f"the snapshot remembers transactions for {remembered_ms / DAY_MS:g} days, and the windows now reach back "
+            f"{spec.retention_ms / DAY_MS:g}: start without it and let the windows fill, or replay the stream"
+        )

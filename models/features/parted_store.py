@@ -38,7 +38,7 @@ class PartedEntityStore:
     Parameters
     ----------
     spec
-        Of the store; must stay the same over the state's life.
+        Of the store; see `DurableEntityStore`.
     state
         Where logs and pages are kept; what it holds is restored.
     flush_log_bytes, pages_per_block, flush_log_share

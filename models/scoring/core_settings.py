@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from models.features.catalogue import STORE
 from models.features.store_spec import StoreSpec
@@ -24,6 +25,8 @@ class CoreSettings:
         How far an event's time may lie after its Kafka record's.
     attribute_names
         Numeric attributes of transactions that rules may read.
+    risk_labels
+        Which labels the risk features count: `raw` ones, or `matured` ones.
     """
 
     shards: int = 2
@@ -32,3 +35,4 @@ class CoreSettings:
     max_future_ms: int = 86_400_000
     attribute_names: tuple[str, ...] = ()
     store: StoreSpec = STORE
+    risk_labels: Literal["raw", "matured"] = "raw"

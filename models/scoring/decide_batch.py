@@ -12,6 +12,7 @@ from models.features.assemble import Reference, assemble
 from models.features.catalogue import FEATURE_SET
 from models.features.partials import touch_sequences
 from models.scoring.decider import Decided, Decider
+from models.scoring.evidence_policy import NO_EVIDENCE, EvidencePolicy, WaitingAlert, waiting_alerts
 from models.scoring.home_batch import HomeBatch
 from models.scoring.pending import Complete
 from models.scoring.reference import ReferenceLookup
@@ -43,6 +44,7 @@ class Scored:
     outcomes: U8  # (n,)
     degraded_rows: int
     basis: Basis
+    waiting: list[WaitingAlert]  # alerts that wait for evidence
 
 
 def decide_batch(
@@ -51,6 +53,7 @@ def decide_batch(
     reference: ReferenceLookup | None,
     decision_time_ms: int,
     run: Run = LIVE,
+    evidence: EvidencePolicy = NO_EVIDENCE,
 ) -> Scored:
     """Decide on a batch.
 
@@ -66,10 +69,13 @@ def decide_batch(
         Wall clock, for the record alone.
     run
         Kind and name of the run, for the record alone.
+    evidence
+        Who is asked about the evidence of alerts; decisions do not depend on it.
     """
     batch = complete.batch
     looked_up = reference.lookup(batch.columns) if reference is not None else None
-    return decide_rows(decider, features_of(complete, looked_up), looked_up is not None, decision_time_ms, run)
+    assembled = features_of(complete, looked_up)
+    return decide_rows(decider, assembled, looked_up is not None, decision_time_ms, run, evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,14 @@ def features_of(complete: Complete, reference: Reference | None) -> Assembled:
     return Assembled(batch, X, sequences, is_incomplete, complete.missing_shards != 0)
 
 
-def decide_rows(decider: Decider, assembled: Assembled, has_reference: bool, decision_time_ms: int, run: Run) -> Scored:
+def decide_rows(
+    decider: Decider,
+    assembled: Assembled,
+    has_reference: bool,
+    decision_time_ms: int,
+    run: Run,
+    evidence: EvidencePolicy = NO_EVIDENCE,
+) -> Scored:
     """Decide on transactions whose features are there, and encode what comes of it; parameters as `decide_batch`."""
     batch, X = assembled.batch, assembled.X
     columns = batch.columns
@@ -165,6 +178,7 @@ def decide_rows(decider: Decider, assembled: Assembled, has_reference: bool, dec
     spans = zip(columns.account_id.offsets.tolist(), columns.account_id.lengths.tolist(), strict=True)
     keys = [raw[start : start + length] for start, length in spans]
     alerts = decider.alerts(decided, columns, batch.source_time_ms, decision_time_ms, run.mode, run.run_id)
+    waiting = waiting_alerts(evidence, columns, alerts)
     return Scored(
         decision_keys=keys,
         decisions=decisions,
@@ -173,4 +187,5 @@ def decide_rows(decider: Decider, assembled: Assembled, has_reference: bool, dec
         outcomes=decided.outcome,
         degraded_rows=int(assembled.is_incomplete.sum()) if has_reference else len(batch),
         basis=Basis(assembled, degraded, decided),
+        waiting=waiting,
     )

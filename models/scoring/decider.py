@@ -59,6 +59,7 @@ class Decided:
     model_score: F32  # (n,) the batch model's; NO_SCORE where it gave none
     learner_score: F32  # (n,) the online learner's; NO_SCORE where it gave none
     typology_score: F32  # (n,) highest of any typology
+    rules_outcome: U8  # (n,) what the rules alone ask for
     explanation: Mapping[int, bytes]  # row -> Explanation in Avro binary, where it is not the default
     default_explanation: bytes
     reasons: Mapping[int, tuple[Reason, ...]]  # row -> principal reasons, for every row that is not approved
@@ -205,6 +206,7 @@ class Decider:
             model_score=np.where(unscored, np.float32(NO_SCORE), scores.model),
             learner_score=scores.learner,
             typology_score=typology.highest,
+            rules_outcome=typology.outcome,
             explanation=self._explanations(hits, backgrounds, reasons) if is_explained else {},
             default_explanation=(
                 self._explain(np.zeros(hits.hits.shape[1], np.bool_), *backgrounds.default) if is_explained else b""
@@ -350,6 +352,11 @@ class Decider:
                 "rules_version": self.rules.version,
                 "mode": mode,
                 "run_id": run_id,
+                "is_final": True,
+                "score_before": None,
+                "outcome_before": None,
+                "change": "",
+                "evidence": [],
             }
         return alerts
 

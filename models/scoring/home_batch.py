@@ -13,6 +13,7 @@ from models.scoring.recorded_rows import RecordedRows
 from schemas.columns import I32, I64, StringColumn, TransactionColumns
 
 _HEADER = struct.Struct("<qqqqqqq")
+_COUNT = struct.Struct("<q")
 
 _STRINGS = (
     "transaction_id", "account_id", "counterparty_id", "currency", "account_country", "counterparty_country",
@@ -89,7 +90,16 @@ class HomeBatch:
         kafka = [a.tobytes() for a in (self.offset, self.source_time_ms, self.history_start_ms, self.partition)]
         attributes = np.ascontiguousarray(columns.attributes).tobytes()
         arrays = [*strings, *numbers, *kafka, attributes]
-        return b"".join([header, names, *(b for _, b in buffers.values()), *arrays, recorded])
+        return b"".join([header, names, *(b for _, b in buffers.values()), *arrays, recorded, self._references()])
+
+    def _references(self) -> bytes:
+        """Pack the references of the rows that have any: rows, lengths, bytes; nothing where there is none."""
+        evidence = self.columns.evidence
+        if evidence is None or not (has_any := evidence.lengths > 0).any():
+            return b""
+        rows = np.flatnonzero(has_any)
+        packed = b"".join(evidence.bytes_at(row) or b"" for row in rows.tolist())
+        return b"".join([_COUNT.pack(len(rows)), rows.tobytes(), evidence.lengths[rows].tobytes(), packed])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> HomeBatch:
@@ -116,6 +126,7 @@ class HomeBatch:
         offset, source_time_ms, history_start_ms = (take(n, np.int64) for _ in range(3))
         partition = take(n, np.int32)
         fields["attributes"] = take(n * len(attribute_names), np.float64).reshape(n, len(attribute_names))
+        fields["evidence"] = _references_of(data, at + recorded_size, n)
         columns = TransactionColumns(attribute_names=attribute_names, **fields)
         return cls(
             sequence,
@@ -128,3 +139,17 @@ class HomeBatch:
             source_time_ms,
             RecordedRows.from_bytes(data[at : at + recorded_size]) if recorded_size else None,
         )
+
+
+def _references_of(data: bytes, at: int, n: int) -> StringColumn | None:
+    """Unpack what `HomeBatch._references` packed at `at`; None where nothing is left."""
+    if at == len(data):
+        return None
+    (count,) = _COUNT.unpack_from(data, at)
+    rows = np.frombuffer(data, np.int64, count, at + _COUNT.size)
+    sizes = np.frombuffer(data, np.int32, count, at + _COUNT.size + rows.nbytes)
+    buffer = np.frombuffer(data, np.uint8, offset=at + _COUNT.size + rows.nbytes + sizes.nbytes)
+    offsets, lengths = np.zeros(n, np.int64), np.zeros(n, np.int32)
+    offsets[rows] = np.cumsum(sizes) - sizes
+    lengths[rows] = sizes
+    return StringColumn(buffer, offsets, lengths)

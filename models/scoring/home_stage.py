@@ -14,7 +14,7 @@ from models.scoring.deduplicate import DuplicateFilter
 from models.scoring.home_batch import HomeBatch
 from models.scoring.recorded_rows import IN_LEDGER, RecordedRows
 from models.state_map import StateMap
-from schemas.columns import I32, I64, RawRecords, Rejected
+from schemas.columns import I32, I64, LabelColumns, RawRecords, Rejected, TransactionColumns
 from schemas.labels import LabelDecoder
 from schemas.registry import SchemaLookup
 from schemas.transactions import TransactionDecoder
@@ -23,6 +23,7 @@ from schemas.validate import validate_labels, validate_transactions
 _META = -2  # key beside those of the duplicate filter
 _META_FORMAT = struct.Struct("<q")  # next batch's sequence; then for each partition its number and history start
 _HISTORY_FORMAT = struct.Struct("<qq")
+_NUMBERS_BYTES = 128  # more than framing, numbers and the lengths of texts take in a record
 _UNDECIDED = "the ledger has no decision on it: replay up to what the scoring job has decided, or in the log's order"
 
 
@@ -56,6 +57,7 @@ class HomeStage:
         self._duplicates = DuplicateFilter(settings.dedupe_horizon, state)
         self._transactions = TransactionDecoder(registry, settings.attribute_names, settings.max_record_bytes)
         self._labels = LabelDecoder(registry, settings.max_record_bytes)
+        self._matured = LabelDecoder(registry, settings.max_record_bytes, "matured_label")
         self._sequence = 0
         self._history_start_ms: dict[int, int] = {}  # by partition: its order is the same in every replay
         if (meta := state.get(_META)) is not None:
@@ -78,7 +80,7 @@ class HomeStage:
         by_ledger
             Of a replay in recorded order: accept what the ledger says was accepted, whatever the ids remembered here.
         """
-        columns, rows, rejected = self._transactions.decode(records.values)
+        columns, rows, rejected = self._decode(records)
         invalid = validate_transactions(columns, records.timestamp_ms[rows], self._settings.max_future_ms)
         if invalid:
             rejected = [*rejected, *(replace(r, row=int(rows[r.row])) for r in invalid)]
@@ -117,6 +119,14 @@ class HomeStage:
         self._state.put(_META, _META_FORMAT.pack(self._sequence) + starts)
         return HomeOutput(batch, touches, rejected, duplicates, rows)
 
+    def _decode(self, records: RawRecords) -> tuple[TransactionColumns, npt.NDArray[np.intp], list[Rejected]]:
+        columns = records.decoded
+        if columns is None or columns.attribute_names != self._settings.attribute_names:
+            return self._transactions.decode(records.values)
+        if (columns.text_bytes() + _NUMBERS_BYTES > self._settings.max_record_bytes).any():
+            return self._transactions.decode(records.values)  # some may be too long as records
+        return columns, np.arange(len(columns)), []
+
     def _history_starts(self, partition: I32, event_time_ms: I64) -> I64:
         starts = np.zeros(len(partition), np.int64)
         found, first = np.unique(partition, return_index=True)
@@ -125,13 +135,30 @@ class HomeStage:
         return starts
 
     def labels(self, records: RawRecords) -> HomeOutput:
-        """Take in labels; they touch their entities and give no batch to decide on."""
-        columns, rows, rejected = self._labels.decode(records.values)
-        invalid = validate_labels(columns, records.timestamp_ms[rows], self._settings.max_future_ms)
+        """Take in the labels that the risk features count, raw or matured as the settings say.
+
+        They touch their entities and give no batch to decide on.
+        """
+        is_matured = self._settings.risk_labels == "matured"
+        columns, rows, rejected = self._read_labels(records, is_matured)
+        touches = label_touches(columns, self._settings.shards)
+        return HomeOutput(None, touches, rejected, np.zeros(0, np.intp), rows)
+
+    def check_labels(self, records: RawRecords) -> HomeOutput:
+        """Find raw labels that cannot be read, where the features count matured ones: these touch nothing."""
+        _, rows, rejected = self._read_labels(records, is_matured=False)
+        return HomeOutput(None, [], rejected, np.zeros(0, np.intp), rows)
+
+    def _read_labels(
+        self, records: RawRecords, is_matured: bool
+    ) -> tuple[LabelColumns, npt.NDArray[np.intp], list[Rejected]]:
+        columns, rows, rejected = (self._matured if is_matured else self._labels).decode(records.values)
+        invalid = validate_labels(
+            columns, records.timestamp_ms[rows], self._settings.max_future_ms, is_event_told=not is_matured
+        )
         if invalid:
             rejected = [*rejected, *(replace(r, row=int(rows[r.row])) for r in invalid)]
             is_valid = np.ones(len(rows), np.bool_)
             is_valid[[r.row for r in invalid]] = False
             columns, rows = columns.take(is_valid), rows[is_valid]
-        touches = label_touches(columns, self._settings.shards)
-        return HomeOutput(None, touches, rejected, np.zeros(0, np.intp), rows)
+        return columns, rows, rejected

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from models.services.base.errors import ModelFolderError
 from models.services.base.settings import ServiceSettings
 from models.services.catalogue import SERVICES, served_models
 
@@ -28,7 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     from models.services.base.process import run_service
 
-    return run_service(options.service, served_models(options.service, settings), settings)
+    try:
+        models = served_models(options.service, settings)
+    except ModelFolderError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return run_service(options.service, models, settings)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,15 @@ def take_decisions(table, hashes, event_time_ms, next_row, oldest_ms, status, sl
 
 
 @njit(cache=True, nogil=True)
-def take_labels(table, hashes, ranks, source, is_fraud, label_time_ms, event_time_ms, oldest_ms, status, rows):  # type: ignore[no-untyped-def]
-    """Enter labels; return how many entries are new. Fills what became of each, and its decision's row or -1."""
+def take_labels(  # type: ignore[no-untyped-def]
+    table, hashes, ranks, source, is_fraud, label_time_ms, event_time_ms, oldest_ms, status, rows, held_source,
+    held_time_ms,
+):  # fmt: skip
+    """Enter labels; return how many entries are new.
+
+    Fills what became of each, its decision's row or -1, and source and label time of the label that held before it,
+    where one did.
+    """
     added = 0
     for i in range(len(hashes)):
         slot = find(table, hashes[i, 0], hashes[i, 1])
@@ -90,6 +97,7 @@ def take_labels(table, hashes, ranks, source, is_fraud, label_time_ms, event_tim
         if table[slot]["is_labelled"] == 0:
             status[i] = NEW if rows[i] >= 0 else WAITING
         else:
+            held_source[i], held_time_ms[i] = table[slot]["source"], table[slot]["label_time_ms"]
             order = np.int64(ranks[source[i]]) - np.int64(ranks[table[slot]["source"]])
             if order == 0:
                 order = label_time_ms[i] - table[slot]["label_time_ms"]

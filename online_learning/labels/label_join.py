@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from models.state_map import StateMap
 from online_learning.labels import join_kernels as kernels
+from online_learning.labels.id_cells import CELL, cells_of, ids_of
 from online_learning.labels.precedence import RANKS
 from online_learning.labels.row_log import PAGE_ROWS, RowLog, Rows
 from schemas.columns import F32, I64, U8, U64, Bool, LabelColumns, StringColumn
@@ -18,7 +18,7 @@ from schemas.decision_reader import ScoredColumns
 from schemas.hashing import hash_strings
 
 DAY_MS = 86_400_000
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _SECOND_SEED = 0x1ABE1  # ids are told apart by 128 bits
 _META = 0
@@ -46,12 +46,16 @@ class LabelJoinSettings:
 class MaturedColumns:
     """n labels with the decision that each is about, in the order in which both were there."""
 
-    transaction_hash: U64  # (n, 2)
-    event_time_ms: I64  # of the decision
+    transaction_id: StringColumn
+    account_id: StringColumn  # this, the next and the time are the decision's, whatever the label says
+    counterparty_id: StringColumn
+    event_time_ms: I64
     label_time_ms: I64
     is_fraud: Bool
     source: U8  # index into precedence.SOURCES
     is_correction: Bool  # the transaction had matured with the opposite verdict before
+    replaced_source: U8  # of a correction: of the label that held until then; 0 otherwise
+    replaced_label_time_ms: I64  # likewise
     score: F32
     model_score: F32  # NaN where the model gave none
     learner_score: F32  # as scored, before the label was known; NaN where no learner was in force
@@ -94,7 +98,7 @@ class LabelJoin:
     `precedence` puts highest holds; it matures again, as a correction, only where its verdict is another one.
 
     Memory: 56 bytes a decision or waiting label, at most half of the index filled, and the log's cache. State: the
-    features and scores as float32, compressed, written twice (as they come, and in a page).
+    features and scores as float32 and the ids of both sides, compressed, written twice (as they come, and in a page).
 
     Parameters
     ----------
@@ -119,6 +123,8 @@ class LabelJoin:
                 ("score", "<f4"),
                 ("model_score", "<f4"),
                 ("learner_score", "<f4"),
+                ("account_id", CELL),
+                ("counterparty_id", CELL),
                 ("features", "<f4", (settings.features,)),
             ]
         )
@@ -138,7 +144,7 @@ class LabelJoin:
         Raises
         ------
         ValueError
-            If the features are not (n, F).
+            If the features are not (n, F), or an id is longer than any accepted transaction's.
         """
         if scored.features.shape != (len(scored), self._settings.features):
             expected = (len(scored), self._settings.features)
@@ -149,6 +155,8 @@ class LabelJoin:
         rows["score"] = scored.score
         rows["model_score"] = scored.model_score
         rows["learner_score"] = scored.learner_score
+        rows["account_id"] = cells_of(scored.account_id)
+        rows["counterparty_id"] = cells_of(scored.counterparty_id)
         rows["features"] = scored.features
         status, slots = self._enter_decisions(rows, self._decisions.next_row)
         matched = status == kernels.MATCHED
@@ -163,13 +171,11 @@ class LabelJoin:
         self.counts.matured += len(entries)
         self.counts.waiting -= len(entries)
         self._save_meta()
+        no_time = np.zeros(len(entries), np.int64)
         return _matured(
-            rows[matched],
-            entries["label_time_ms"],
-            entries["is_fraud"],
-            entries["source"],
-            np.zeros(len(entries), np.bool_),
-        )
+            scored.transaction_id.take(matched), rows[matched], entries, np.zeros(len(entries), np.bool_),
+            no_time.astype(np.uint8), no_time,
+        )  # fmt: skip
 
     def take_labels(self, labels: LabelColumns) -> MaturedColumns:
         """Take in labels; return those whose decision is there, where they say something new."""
@@ -179,7 +185,7 @@ class LabelJoin:
         rows["event_time_ms"] = labels.event_time_ms
         rows["source"] = labels.source
         rows["is_fraud"] = labels.is_fraud
-        status, decision_rows = self._enter_labels(rows, self._oldest_decision_ms)
+        status, decision_rows, held_source, held_time_ms = self._enter_labels(rows, self._oldest_decision_ms)
         self._labels.append(rows[(status != kernels.DUPLICATE) & (status != kernels.OUTRANKED) & _is_young(status)])
         count = np.bincount(status, minlength=8).tolist()
         self.counts.labels += len(rows)
@@ -193,10 +199,9 @@ class LabelJoin:
         self.counts.too_old += count[kernels.LABEL_TOO_OLD]
         self._save_meta()
         says = (status == kernels.NEW) | (status == kernels.CORRECTED)
-        found = rows[says]
         return _matured(
-            self._decisions.read(decision_rows[says]),
-            found["label_time_ms"], found["is_fraud"], found["source"], status[says] == kernels.CORRECTED,
+            labels.transaction_id.take(says), self._decisions.read(decision_rows[says]), rows[says],
+            status[says] == kernels.CORRECTED, held_source[says], held_time_ms[says],
         )  # fmt: skip
 
     def expire(self, now_ms: int) -> U64:
@@ -241,15 +246,16 @@ class LabelJoin:
         )  # fmt: skip
         return status, slots
 
-    def _enter_labels(self, rows: Rows, oldest_ms: int) -> tuple[U8, I64]:
+    def _enter_labels(self, rows: Rows, oldest_ms: int) -> tuple[U8, I64, U8, I64]:
         self._make_room(len(rows))
         status, found = np.zeros(len(rows), np.uint8), np.full(len(rows), -1, np.int64)
+        held_source, held_time_ms = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.int64)
         self._size += kernels.take_labels(
             self._table, np.ascontiguousarray(rows["hash"]), RANKS, np.ascontiguousarray(rows["source"]),
             np.ascontiguousarray(rows["is_fraud"]), np.ascontiguousarray(rows["label_time_ms"]),
-            np.ascontiguousarray(rows["event_time_ms"]), oldest_ms, status, found,
+            np.ascontiguousarray(rows["event_time_ms"]), oldest_ms, status, found, held_source, held_time_ms,
         )  # fmt: skip
-        return status, found
+        return status, found, held_source, held_time_ms
 
     def _make_room(self, more: int) -> None:
         if 2 * (self._size + more) > len(self._table):
@@ -326,19 +332,19 @@ def _is_young(status: U8) -> Bool:
 
 
 def _matured(
-    decisions: Rows,
-    label_time_ms: npt.NDArray[Any],
-    is_fraud: npt.NDArray[Any],
-    source: npt.NDArray[Any],
-    is_correction: Bool,
+    transaction_id: StringColumn, decisions: Rows, labels: Rows, is_correction: Bool, held_source: U8, held_time_ms: I64
 ) -> MaturedColumns:
     return MaturedColumns(
-        transaction_hash=decisions["hash"].copy(),
+        transaction_id=transaction_id,
+        account_id=ids_of(decisions["account_id"]),
+        counterparty_id=ids_of(decisions["counterparty_id"]),
         event_time_ms=decisions["event_time_ms"].copy(),
-        label_time_ms=label_time_ms.copy(),
-        is_fraud=is_fraud.astype(np.bool_),
-        source=source.copy(),
+        label_time_ms=labels["label_time_ms"].copy(),
+        is_fraud=labels["is_fraud"].astype(np.bool_),
+        source=labels["source"].copy(),
         is_correction=is_correction,
+        replaced_source=np.where(is_correction, held_source, np.uint8(0)),
+        replaced_label_time_ms=np.where(is_correction, held_time_ms, np.int64(0)),
         score=decisions["score"].copy(),
         model_score=decisions["model_score"].copy(),
         learner_score=decisions["learner_score"].copy(),

@@ -45,6 +45,7 @@ def options_of(argv: list[str]) -> argparse.Namespace:
         "--parallelism", type=int, default=max(1, cores // 2), help="slots of our job (default: half the cores)"
     )
     parser.add_argument("--peer-slots", type=int, default=cores, help="slots of the others (default: the cores)")
+    parser.add_argument("--microbatch-ms", type=int, help="of our job while latency is measured (default: its own)")
     parser.add_argument("--no-peers", action="store_true", help="measure ours only")
     parser.add_argument("--no-latency", action="store_true", help="measure throughput only")
     parser.add_argument("--no-throughput", action="store_true", help="measure latency only")
@@ -81,6 +82,7 @@ def main(argv: list[str]) -> int:
         options.warm_up_seconds,
         options.accounts,
         options.parallelism,
+        options.microbatch_ms,
     )
     drain = Drain(options.preload, options.seconds, options.accounts, options.parallelism)
     results: dict[str, Any] = {

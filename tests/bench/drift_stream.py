@@ -89,7 +89,8 @@ def simulate(config: SimulatorConfig, new: int, begins_ms: int, progress: Progre
         rows = n + np.arange(len(X), dtype=np.int64)
         halves = [(rows >> 16).astype(np.float32), (rows & 0xFFFF).astype(np.float32)]
         nothing = np.zeros((len(X), len(FEATURE_NAMES)), np.float32)
-        scored = ScoredColumns(columns.transaction_id, times, halves[0], halves[1], halves[0], nothing)
+        ids = (columns.transaction_id, columns.account_id, columns.counterparty_id)
+        scored = ScoredColumns(*ids, times, halves[0], halves[1], halves[0], nothing)
         found = [join.take_decisions(scored)]
         if len(batch.labels):
             store.apply(label_touches(batch.labels, 1)[0])

@@ -13,6 +13,7 @@ import numpy as np
 
 from deploy.local.stack import LocalStack
 from tests.bench.measures import BenchError, CpuMeter, Helper, latency_summary
+from tests.bench.stages import StageMeter
 
 JOB = "jobs.score_transactions"
 WARM_UP_RATE = 10_000
@@ -43,6 +44,8 @@ class Sweep:
         Of the simulated population.
     parallelism
         Slots of the job, and its shards.
+    microbatch_ms
+        Of the job; None is its default.
     """
 
     rates: tuple[int, ...]
@@ -51,6 +54,7 @@ class Sweep:
     warm_up_seconds: float
     accounts: int
     parallelism: int
+    microbatch_ms: int | None = None
 
     @property
     def events(self) -> int:
@@ -59,9 +63,10 @@ class Sweep:
         return steps + int(WARM_UP_RATE * self.warm_up_seconds)
 
 
-def job_arguments(parallelism: int) -> list[str]:
+def job_arguments(parallelism: int, microbatch_ms: int | None = None) -> list[str]:
     """Return the arguments of a scoring job with one shard a slot."""
-    return ["--parallelism", str(parallelism), "--shards", str(parallelism)]
+    arguments = ["--parallelism", str(parallelism), "--shards", str(parallelism)]
+    return arguments if microbatch_ms is None else [*arguments, "--microbatch-ms", str(microbatch_ms)]
 
 
 def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
@@ -69,7 +74,7 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
 
     The job runs on; the caller stops the stack.
     """
-    job = stack.submit(JOB, job_arguments(sweep.parallelism))
+    job = stack.submit(JOB, job_arguments(sweep.parallelism, sweep.microbatch_ms))
     servers = stack.bootstrap_servers
     reader = Helper("tests.bench.reader", {"servers": servers, "alerts": "weir.alerts", "decisions": "weir.decisions"})
     task = {"servers": servers, "topic": "weir.transactions", "events": sweep.events, "accounts": sweep.accounts}
@@ -77,7 +82,7 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
     try:
         reader.answer()
         say(f"warming up for {sweep.warm_up_seconds:.0f} s at {WARM_UP_RATE:,} events/s")
-        run = _Run(stack, job, reader, sender)
+        run = Run(stack, job, reader, sender)
         run.step(WARM_UP_RATE, 0.0, sweep.warm_up_seconds)
         for rate in sweep.rates:
             result = run.step(rate, sweep.lead_seconds, sweep.seconds)
@@ -89,28 +94,42 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
         reader.stop()
 
 
-class _Run:
+class Run:
+    """Steps of one running job: what is sent when it is due, and what is read of it.
+
+    Parameters
+    ----------
+    stack, job
+        The job runs there.
+    reader
+        Of `tests.bench.reader`, ready.
+    sender
+        Of `tests.bench.sender`; may be replaced between two steps.
+    """
+
     def __init__(self, stack: LocalStack, job: str, reader: Helper, sender: Helper) -> None:
         self._stack = stack
         self._job = job
         self._reader = reader
-        self._sender = sender
+        self.sender = sender
         self._sent = 0  # records since the reader started
 
     def step(self, rate: int, lead_seconds: float, seconds: float) -> dict[str, Any]:
         """Send at one rate, and measure after the lead."""
         count = int(rate * (lead_seconds + seconds))
-        self._sender.ask({"prepare": {"count": count}})
+        self.sender.ask({"prepare": {"count": count}})
         self._wait_until_even()
         self._take()
-        self._sender.tell({"send": {"rate": rate, "count": count}})
+        self.sender.tell({"send": {"rate": rate, "count": count}})
         time.sleep(lead_seconds)
         began, seen_before = time.monotonic(), self._reader.ask({"count": True})
-        cpu = CpuMeter({process.name: process.pid for process in self._stack.processes()} | self._helpers())
-        report = self._sender.answer()
+        pids = {process.name: process.pid for process in self._stack.processes()}
+        cpu, stages = CpuMeter(pids | self._helpers()), StageMeter(pids)
+        report = self.sender.answer()
         elapsed = time.monotonic() - began
         seen = self._reader.ask({"count": True})
         cores = cpu.cores(elapsed)
+        stages_us = stages.microseconds(seen["decisions"] - seen_before["decisions"])
         self._sent += report["sent"]
         lag = self._sent - seen["decisions"]
         if report["lost"]:
@@ -138,11 +157,12 @@ class _Run:
             ),
             **{f"{name}_ms": latency_summary(pairs[:, 1] - pairs[:, 0]) for name, pairs in window.items()},
             "cpu_cores": cores,
+            "stages_us": stages_us,
             "checkpoints": self._checkpoints(from_ms, until_ms),
         }
 
     def _helpers(self) -> dict[str, int]:
-        return {helper.name: helper.process.pid for helper in (self._sender, self._reader)}
+        return {helper.name: helper.process.pid for helper in (self.sender, self._reader)}
 
     def _take(self) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:

@@ -136,7 +136,15 @@ a sample of the decisions. Milliseconds:
 CORES = """
 ## Where the cores go
 
-Cores kept busy, on average over the step. `python -m tests.bench.core_profile` shows the scoring core by stage.
+Cores kept busy, on average over the step.
+
+"""
+
+STAGES = """
+CPU time an event by stage, in µs: the threads of broker and TaskManagers, which are named after their work. Waiting
+for memory counts, and so do both cores' disturbing each other; at low rates it is mostly what each batch, poll and
+checkpoint costs however few events it brings. `python -m tests.bench.core_profile` takes the three Python stages
+further apart.
 
 """
 
@@ -155,7 +163,9 @@ pair (46 of the model's 102 inputs; the others are passed as missing), with one 
 run the same shipped model one event at a time, evaluate the rules that need only those features, and encode the same
 decision record. They raise no alerts, give no reasons, and recognise no duplicates. The PyFlink job is a
 KeyedProcessFunction in thread mode with object reuse; quix-streams 3.28.1 keeps its state in RocksDB with a changelog
-topic. Their code is in `tests/bench/peers/`.
+topic; bytewax 0.21.1 snapshots its state into SQLite and writes at least once. The loop of confluent-kafka and River
+0.23.0 runs a scaled logistic regression of River's in place of the shipped model, and keeps its state in memory alone:
+it would lose it. Their code is in `tests/bench/peers/`.
 """
 
 
@@ -181,6 +191,13 @@ def performance_page(results: Mapping[str, Any]) -> str:
             ends = [_ms(done["mean_ms"]), _ms(done["longest_ms"]), f"{done['largest_mib']:.1f}"]
             rows.append([f"{step['rate']:,}", *used, *ends])
         cores = CORES + _markdown(["events/s", *names, "checkpoint, mean ms", "longest ms", "MiB"], rows)
+    measured = [(f"{step['rate']:,}", step["stages_us"]) for step in steps if step.get("stages_us")]
+    measured += [("drain, second half", d["stages_us"]) for d in drains[:1] if d.get("stages_us")]
+    if measured:
+        stages = sorted({stage for _, spent in measured for stage in spent}, key=lambda s: -measured[-1][1].get(s, 0.0))
+        table = [[stage, *(f"{spent.get(stage, 0.0):.1f}" for _, spent in measured)] for stage in stages]
+        table.append(["all", *(f"{sum(spent.values()):.1f}" for _, spent in measured)])
+        cores += STAGES + _markdown(["stage", *(name for name, _ in measured)], table)
     if drains:
         ours = drains[0]["events_per_second"]
         rows = []

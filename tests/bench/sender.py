@@ -31,7 +31,8 @@ class Sender:
     Parameters
     ----------
     task
-        `servers`, `topic`, `events` (records of the whole stream), `accounts`, `seed`, `end_ms` (its last event time).
+        `servers`, `topic`, `events` (records of the whole stream), `accounts`, `seed`, `end_ms` (its last event time);
+        `evidence_share` where some should come with a document.
     """
 
     def __init__(self, task: dict[str, Any]) -> None:
@@ -39,7 +40,9 @@ class Sender:
             {**PRODUCER, "bootstrap.servers": task["servers"], "queue.buffering.max.messages": 2_000_000}
         )
         self._topic = task["topic"]
-        config = SimulatorConfig(seed=task["seed"], accounts=task["accounts"])
+        config = SimulatorConfig(
+            seed=task["seed"], accounts=task["accounts"], evidence_share=task.get("evidence_share", 0.0)
+        )
         self._stream = self._records(config.ending_at(task["end_ms"], task["events"]))
         self._ready: tuple[list[bytes], list[bytes]] = ([], [])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -20,12 +21,14 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from deploy.local.jars import Jars
+from deploy.local.processes import free_ports
 from deploy.local.stack import HOME, LocalStack
 from deploy.local.submit import submit_job
 from deploy.local.topics import create_topics
 from jobs.settings import DEFAULT_MODEL
 from tests.bench.measures import BenchError, CpuMeter, Helper
 from tests.bench.openloop import job_arguments
+from tests.bench.stages import StageMeter
 
 PEERS = Path(__file__).parent / "peers"
 PREFIX = "drain."
@@ -33,6 +36,13 @@ PARTITIONS = 4
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0  # until the first record comes out: a start of Flink's client and of Python on a busy machine
 CANCEL_SECONDS = 180.0  # a saturated worker first ends the batch it is in
+WORK = "originator's features, model, some rules (tests/bench/peers/per_event.py)"
+PROCESS_PEERS = {
+    "quix_job": ("quix-streams 3.28.1", WORK),
+    "bytewax_job": ("bytewax 0.21.1", f"{WORK}; at least once"),
+    "river_loop": ("River 0.23.0 in a loop", "the same with River's regression as the model; state in memory alone"),
+}
+"""Scripts in `peers/` that run as processes of their own, one for each slot: system and work."""
 FIRST_SHARE, LAST_SHARE = 0.1, 0.9
 """The rate is taken between these shares of what came out: without the start and the last partition."""
 
@@ -75,16 +85,18 @@ def run_drains(
     if not with_peers:
         return
     source, models = f"{PREFIX}transactions", str(DEFAULT_MODEL)
-    sinks = {name: f"{PREFIX}{name}" for name in ("flink-per-event", "quix")}
+    sinks = {name: f"{PREFIX}{name}" for name in ("flink-per-event", *PROCESS_PEERS)}
     _create(servers, list(sinks.values()))
-    work = "originator's features, model, some rules (tests/bench/peers/per_event.py)"
+    work = WORK
     arguments = [source, sinks["flink-per-event"], models, str(slots)]
     with _flink_job(stack, "tests.bench.peers.flink_job", arguments, {}) as check:
         measured = _measure(stack, sinks["flink-per-event"], drain, check, {})
     yield {"system": "PyFlink, per event", "work": work, **measured}
     python = peers_python(say)
-    with _quix(python, slots, [servers, source, sinks["quix"], models]) as (check, pids):
-        yield {"system": "quix-streams 3.28.1", "work": work, **_measure(stack, sinks["quix"], drain, check, pids)}
+    for name, (system, work) in PROCESS_PEERS.items():
+        arguments = [servers, source, sinks[name], models]
+        with _processes(python, name, slots, arguments) as (check, pids):
+            yield {"system": system, "work": work, **_measure(stack, sinks[name], drain, check, pids)}
 
 
 def _preload(servers: str, drain: Drain) -> None:
@@ -141,17 +153,23 @@ def _follow(
             raise BenchError(f"nothing came out within {START_SECONDS:.0f} s")
         time.sleep(POLL_SECONDS)
     first = time.monotonic()
-    cpu = CpuMeter({process.name: process.pid for process in stack.processes()} | pids)
-    curve = []
+    processes = {process.name: process.pid for process in stack.processes()} | pids
+    cpu, stages = CpuMeter(processes), StageMeter(processes)
+    curve: list[tuple[float, int]] = []
+    warm: tuple[StageMeter, int] | None = None
     while True:
         now, count = time.monotonic(), meter.count()
         curve.append((now, count))
+        if warm is None and count > drain.events // 2:
+            warm = StageMeter(processes), count
         if count >= drain.events or now - first > drain.seconds:
             break
         check()
         time.sleep(POLL_SECONDS)
     cores = cpu.cores(curve[-1][0] - first)
     total = curve[-1][1]
+    meter, before = warm or (stages, 0)
+    stages_us = meter.microseconds(total - before)
     (from_s, from_count), (until_s, until_count) = (
         next(point for point in curve if point[1] >= share * total) for share in (FIRST_SHARE, LAST_SHARE)
     )
@@ -162,7 +180,19 @@ def _follow(
         "seconds": round(curve[-1][0] - first, 2),
         "events_per_second": round((until_count - from_count) / (until_s - from_s)),
         "cpu_cores": cores,
+        "stages_us": stages_us,
+        "curve": _rates(curve),
     }
+
+
+def _rates(curve: list[tuple[float, int]]) -> list[int]:
+    """Return the rate in each tenth of what came out."""
+    total = curve[-1][1]
+    points = [next(point for point in curve if point[1] >= total * tenth / 10) for tenth in range(11)]
+    return [
+        round((until[1] - since[1]) / max(until[0] - since[0], POLL_SECONDS))
+        for since, until in itertools.pairwise(points)
+    ]
 
 
 @contextmanager
@@ -196,23 +226,31 @@ def _flink_job(
 
 
 @contextmanager
-def _quix(python: Path, count: int, arguments: list[str]) -> Iterator[tuple[Callable[[], None], dict[str, int]]]:
+def _processes(
+    python: Path, script: str, count: int, arguments: list[str]
+) -> Iterator[tuple[Callable[[], None], dict[str, int]]]:
     folder = Path(tempfile.mkdtemp(prefix="weir-bench-"))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["PYTHONWARNINGS"] = "ignore"
+    if script == "bytewax_job":
+        subprocess.run([str(python), "-m", "bytewax.recovery", str(folder), str(count)], check=True)
+    addresses = ";".join(f"127.0.0.1:{port}" for port in free_ports(count))
+    own = {
+        "quix_job": lambda i: [str(folder / f"state-{i}")],
+        "bytewax_job": lambda i: [str(folder), str(i), addresses],
+        "river_loop": lambda i: [str(i)],
+    }[script]
     started = [
-        subprocess.Popen(
-            [str(python), str(PEERS / "quix_job.py"), *arguments, str(folder / f"state-{i}")], env=environment
-        )
+        subprocess.Popen([str(python), str(PEERS / f"{script}.py"), *arguments, *own(i)], env=environment)
         for i in range(count)
     ]
 
     def check() -> None:
         if any(process.poll() is not None for process in started):
-            raise BenchError("a quix-streams process ended; see its messages above")
+            raise BenchError(f"a process of {script} ended; see its messages above")
 
     try:
-        yield check, {f"quix-{i}": process.pid for i, process in enumerate(started)}
+        yield check, {f"{script}-{i}": process.pid for i, process in enumerate(started)}
     finally:
         for process in started:
             process.terminate()

@@ -1,7 +1,8 @@
 """The learner job's processes die by SIGKILL in mid-stream; its weights show no trace of it.
 
-Invariant: whatever dies, and whenever, the parameters published last for a given number of labels are the bytes that an
-undisturbed plain loop over the same topics comes to. Labels come late, early, twice, contradicting each other, and
+Invariants: whatever dies, and whenever, the parameters published last for a given number of labels are the bytes that
+an undisturbed plain loop over the same topics comes to; and a read_committed reader of `matured-labels` finds what that
+loop lets mature, each once, in its order. Labels come late, early, twice, contradicting each other, and
 about transactions that nobody scored; operators quarantine a source for a while and set the learner back.
 
 ``WEIR_TEST_LEARNER_LABELS`` and ``WEIR_TEST_LEARNER_KILLS`` make the story longer (`make chaos-learning`).
@@ -80,7 +81,7 @@ def test_weights_are_those_of_an_undisturbed_run_although_processes_are_killed(
     # Of today: a broker deletes what is a week old.
     sent = a_ledger(TRANSACTIONS, seed=31, start_ms=time.time_ns() // 1_000_000 - 3_600_000)
     expected = undisturbed(sent)
-    last = expected.learner.parameters()
+    last, told = expected.learner.parameters(), expected.take_matured()
     assert expected.counts.quarantined
     assert expected.counts.rollbacks == 1
     rng = np.random.default_rng(31)
@@ -136,7 +137,12 @@ def test_weights_are_those_of_an_undisturbed_run_although_processes_are_killed(
             2 * START_SECONDS + TRANSACTIONS / 300,
             "all labels are learned",
         )
+        matured = job.read(topics.matured_labels)
+        # Each topic has a transaction of its own: one may be committed a moment after the other.
+        matured.wait_for(len(told))
+        matured.read_to_end()
         restored = stack.rest.checkpoints(job.id)["counts"]["restored"]
     assert newest["version"] == str(expected.learner.labels_seen)
     assert newest["parameters"] == last
+    assert list(zip(matured.keys, matured.values, strict=True)) == told
     assert restored, "no kill hit the job: it was never restored"

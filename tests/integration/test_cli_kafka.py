@@ -25,8 +25,11 @@ from jobs.settings import Settings, kafka_properties
 from jobs.stream.alert_reader import LIVE_OUTCOME_HEADER, AlertReader
 from jobs.stream.dead_letters import REDRIVEN_FROM, header_names
 from jobs.stream.topic_reader import BEGINNING, END, Start, TopicReader
+from models.evidence.gatherer import ended
 from schemas.records import decode_record, encode_record
 from tests.builders import NOON_MS, a_transaction
+from tests.evidence import an_alert as alert_with_evidence
+from tests.evidence import requests_for
 from tests.unit.cli.outputs import REASON, a_decision, an_alert
 
 pytestmark = pytest.mark.integration
@@ -108,7 +111,7 @@ def test_alerts_are_shown_once_in_their_highest_revision(lane: Lane) -> None:
         lane.write(lane.settings.topics.alerts, encode_record("alert", alert))
     lane.write(lane.settings.topics.alerts, b"no alert at all")
     shown = lane.lines("alerts", "--json")
-    assert [(alert["alert_id"], alert["revision"]) for alert in shown] == [("A1", 0), ("A2", 0), ("A1", 1)]
+    assert [(alert["alert_id"], alert["revision"]) for alert in shown] == [("A1", 1), ("A2", 0)]
     text = lane.weir("alerts").output
     assert REASON["text"] in text
     assert "1 records" in text
@@ -172,9 +175,13 @@ def test_only_committed_decisions_are_shown_and_explained(lane: Lane) -> None:
     assert [r["transaction_id"] for r in lane.lines("decisions", "--json", "--outcome", "decline")] == ["bad"]
     assert [r["transaction_id"] for r in lane.lines("decisions", "--json", "--account", "account-good")] == ["good"]
     assert len(lane.lines("decisions", "--json", "--limit", "1")) == 1
+    request = requests_for(alert_with_evidence("bad"), [("vision", "file:///e/bad.png")])[0]
+    ending = {**ended(request, "timed_out", NOON_MS, "no answer within 10 s"), "revision": 1}
+    lane.write(lane.settings.topics.evidence, encode_record("evidence", ending))
     explained = lane.weir("explain", "bad", "--json")
     assert explained.exit_code == 0, explained.output
     assert json.loads(explained.stdout)["features"]["amount"] == 42.5
+    assert [piece["status"] for piece in json.loads(explained.stdout)["evidence"]] == ["timed_out"]
     assert "decline" in lane.weir("explain", "bad").output
     assert lane.weir("explain", "gone").exit_code == 1
     assert lane.weir("explain", "goo").exit_code == 1, "a part of an id is no id"

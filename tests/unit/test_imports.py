@@ -23,14 +23,30 @@ ONLY_IN = {
     "pyflink": ("jobs/",),
     "confluent_kafka": ("jobs/stream/", "deploy/", "schemas/registry.py"),
     "redis": ("jobs/stream/", "deploy/"),
+    "httpx2": ("jobs/stream/", "models/services/"),
     "torch": ("models/training/", "online_learning/learners/network.py"),
     "lightgbm": ("models/training/",),
     "rapidocr_onnxruntime": ("models/services/reading/",),
     "xgboost": ("models/training/",),
+    "onnx": ("models/training/",),
+    "transformers": ("models/training/text/",),
+    "starlette": ("models/services/base/protocol/",),
+    "uvicorn": ("models/services/base/protocol/", "models/services/base/process.py"),
+    "prometheus_client": ("models/services/base/metrics.py",),
+    "magika": ("models/services/base/evidence/content_kind.py",),
+}
+
+# Layers of the services: each part, and what of the services it must not know.
+SERVICE_LAYERS = {
+    "models/services/base/model.py": ("models.services.base.dataplane", "models.services.base.protocol"),
+    "models/services/base/dataplane/": ("models.services.base.protocol", "models.services.base.process"),
+    "models/services/base/evidence/": ("models.services.base.protocol", "models.services.base.process"),
+    "models/services/base/protocol/": ("models.services.base.process", "models.services.catalogue"),
+    "models/services/base/": ("models.services.text", "models.services.vision", "models.services.multimodal"),
 }
 
 # Folders whose functions depend on their arguments alone, and what would break that.
-PURE = ("models/features/", "models/scoring/", "models/backtest/", "online_learning/learners/")
+PURE = ("models/features/", "models/scoring/", "models/backtest/", "models/evidence/", "online_learning/learners/")
 IMPURE = {"random", "secrets", "socket", "subprocess", "uuid", "redis", "confluent_kafka", "pyflink", "requests"}
 IMPURE_CALLS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "os.getenv", "date.today"}
 
@@ -89,6 +105,29 @@ def test_the_core_knows_no_clock_no_chance_no_network_and_no_environment(trees: 
                 called = ast.unparse(node)
                 if called == "os.environ" or any(called.endswith(call) for call in IMPURE_CALLS):
                     wrong.append(f"{name}:{node.lineno} uses {called}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_layers_of_the_services_know_nothing_above_them_and_no_model(trees: dict[str, ast.AST]) -> None:
+    wrong = [
+        f"{name}:{line} imports {module}"
+        for layer, forbidden in SERVICE_LAYERS.items()
+        for name, tree in trees.items()
+        if name.startswith(layer)
+        for line, module in imports(tree)
+        if module.startswith(forbidden)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_services_run_without_the_training_packages(trees: dict[str, ast.AST]) -> None:
+    wrong = [
+        f"{name}:{line} imports {module}"
+        for name, tree in trees.items()
+        if name.startswith("models/services/")
+        for line, module in imports(tree)
+        if module.startswith("models.training")
+    ]
     assert not wrong, "\n".join(wrong)
 
 

@@ -31,12 +31,13 @@ from deploy.cli.since import SINCE
 def command(context: CommandContext, follow: bool, since: int | None, limit: int, shadow: bool, as_json: bool) -> None:
     """Show the newest alerts with their reasons.
 
-    An alert that was delivered twice is shown once; a later revision of it is shown again, as it says more.
+    An alert that was delivered twice is shown once. With --follow a later revision of it is shown again, as it says
+    more; what is there already is shown in its newest revision alone.
     """
     from rich.console import Console
 
     from deploy.cli.kafka import client_properties, plain_errors
-    from jobs.stream.alert_reader import AlertReader
+    from jobs.stream.alert_reader import AlertReader, newest_of
     from jobs.stream.topic_reader import Start
 
     settings = context.settings()
@@ -54,7 +55,7 @@ def command(context: CommandContext, follow: bool, since: int | None, limit: int
         reader = AlertReader(client_properties(settings), topic, start)
         try:
             # In the order of decisions, across partitions; the last ones where only so many are asked for
-            found = sorted(reader.until_end(), key=lambda alert: int(alert["decision_time_ms"]))
+            found = sorted(newest_of(reader.until_end()), key=lambda alert: int(alert["decision_time_ms"]))
             shown = found if since is not None else found[-limit:]
             for alert in shown:
                 show(alert)
@@ -95,6 +96,8 @@ def block_of(alert: Mapping[str, Any]):  # type: ignore[no-untyped-def]
     )
     if "live_outcome" in alert:
         text.append(f"  live: {alert['live_outcome']}", style="dim")
+    if alert.get("change"):
+        text.append(f"\n    {alert['change']}", style="cyan")
     for reason in alert["reasons"]:
         text.append(f"\n    {reason['text']}")
         text.append(f"  {reason['code']}", style="dim")
@@ -102,4 +105,6 @@ def block_of(alert: Mapping[str, Any]):  # type: ignore[no-untyped-def]
         text.append(f"\n    typology: {', '.join(alert['typologies'])}", style="magenta")
     if alert["degraded"]:
         text.append(f"\n    decided without: {', '.join(alert['degraded'])}", style="dim yellow")
+    if not alert.get("is_final", True):
+        text.append("\n    waits for evidence: a revision follows", style="dim")
     return text

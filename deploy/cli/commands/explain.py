@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +39,8 @@ def command(
 
     The decisions topic is searched from its beginning (about 300,000 decisions a second); --since makes that shorter.
 
+    What side services said about its evidence is shown too; it revised the alert, and not the decision.
+
     With --verify the decision is recomputed from the transactions and labels before it, as far back as the longest
     window reaches, and compared byte for byte. The status is 0 where it is equal, and 1 where a field differs or it
     cannot be recomputed.
@@ -57,15 +60,18 @@ def command(
         )
     record = found.record
     verification = _verify(settings, found) if is_verified else None
+    evidence = [] if record["outcome"] == "approve" else evidence_on(settings, transaction_id, since)
     names = feature_names(record)
     if as_json:
-        named = {**record, "features": dict(zip(names, record["features"], strict=True))}
+        named = {**record, "features": dict(zip(names, record["features"], strict=True)), "evidence": evidence}
         if verification is not None:
             named["verification"] = {**asdict(verification), "verdict": verification.verdict}
         click.echo(json.dumps(as_plain(named), indent=2, ensure_ascii=False))
     else:
         console = Console()
         for part in parts_of(record, names, usual_values(settings.models_dir, record), all_features):
+            console.print(part)
+        for part in parts_of_evidence(evidence):
             console.print(part)
         if verification is not None:
             from deploy.cli.replay.verified import parts_of_verification
@@ -115,6 +121,48 @@ def find(settings: Any, transaction_id: str, since_ms: int | None) -> Found | No
     record, value = max(found, key=lambda of: int(of[0]["revision"]))
     place = ("revision", "source_partition", "source_offset")
     return Found(record, value, sum(all(other[name] == record[name] for name in place) for other, _ in found))
+
+
+def evidence_on(settings: Any, transaction_id: str, since_ms: int | None) -> list[dict[str, Any]]:
+    """Return how the requests for evidence on a transaction ended, in the order of the alert's revisions."""
+    from deploy.cli.kafka import client_properties
+    from jobs.stream.topic_reader import ReadError, Start, TopicReader
+    from schemas.errors import SerializationError
+    from schemas.records import decode_record
+
+    needle = transaction_id.encode()
+    found = []
+    try:
+        with TopicReader(client_properties(settings), [settings.topics.evidence], Start(since_ms=since_ms)) as reader:
+            for batch in reader.until_end():
+                for message in batch:
+                    value = message.value()
+                    if value is None or needle not in value:
+                        continue
+                    with contextlib.suppress(SerializationError):
+                        record = decode_record(value, name="evidence")
+                        if record["transaction_id"] == transaction_id:
+                            found.append(record)
+    except ReadError:
+        return []  # no such topic: nobody asks for evidence here
+    return sorted(found, key=lambda record: int(record["revision"]))
+
+
+def parts_of_evidence(evidence: list[dict[str, Any]]) -> list[Any]:
+    """Make what is printed of evidence: nothing where there is none."""
+    from rich.table import Table
+
+    if not evidence:
+        return []
+    table = Table(title="Evidence", title_justify="left", box=None, header_style="bold")
+    for title in ("revision", "service", "document", "ended", "score", "model", "findings, or why there are none"):
+        table.add_column(title)
+    for record in evidence:
+        said = ", ".join(f"{name}: {text}" for name, text in sorted(record["findings"].items()))
+        score = "" if record["score"] is None else f"{record['score']:.3f}"
+        table.add_row(str(record["revision"]), record["service"], record["reference"], record["status"], score,
+                      record["model_version"], said or record["reason"])  # fmt: skip
+    return ["", table]
 
 
 def _verify(settings: Any, found: Found) -> Verification:

@@ -6,6 +6,10 @@ from deploy.cli.context import CommandContext, fail, pass_context, say
 
 JOB = "jobs.update_learners"
 JOB_NAME = "update-learners"
+FIXED = {
+    "feature_set": "weights and waiting decisions are of the features of then: start the learner job without it",
+    "learner": "start the learner job without it",
+}
 
 
 @click.command()
@@ -29,13 +33,18 @@ def command(
     TaskManager slot of its own beside the scoring job.
     """
     from deploy.local.jars import fetch_jars
+    from deploy.local.savepoints import changes_since
     from deploy.local.stack import LocalStack
     from deploy.local.submit import FlinkRest, submit_job
+    from jobs.job_parameters import learner_parameters
 
     settings = context.settings(learner=learner, idle_seconds=idle_seconds)
     rest = FlinkRest(settings.flink_rest_url)
     if rest.running_jobs(JOB_NAME):
         fail("a learner job runs already: two of them would publish over each other. Cancel it first.")
+    if savepoint:
+        for change in changes_since(savepoint, learner_parameters(settings), FIXED):
+            say(f"since the savepoint: {change}")
     stack = LocalStack(settings.home_dir)
     is_ours = stack.status()["flink_rest_url"] == settings.flink_rest_url
     job_id = submit_job(

@@ -53,6 +53,12 @@ class _Replay(click.Group):
     show_default=True,
     help="Fill the windows from the longest window before the range on, or from the log's beginning.",
 )
+@click.option(
+    "--risk-labels",
+    type=click.Choice(["raw", "matured"]),
+    help="Labels that the risk features count: as the live run's, or its decisions cannot be reproduced.  [default: as "
+    "the settings say]",
+)
 @click.option("--run-id", metavar="NAME", help="Name of the run: its topics carry it.  [default: by the time]")
 @click.option("--parallelism", type=click.IntRange(1), default=1, show_default=True, help="TaskManager slots to use.")
 @click.option(
@@ -125,6 +131,7 @@ def _replay(
     rules: Path | None,
     speed: str,
     warm: str,
+    risk_labels: str | None,
     run_id: str | None,
     parallelism: int,
     batch_rows: int,
@@ -139,7 +146,7 @@ def _replay(
 
     if from_ms is None:
         raise click.UsageError("say where to begin: --from 2026-01-31T12:00 or --from 2h (see 'weir replay --help')")
-    settings = context.settings()
+    settings = context.settings(risk_labels=risk_labels)
     now_ms = int(time.time() * 1_000)
     name = run_id or new_run_id(now_ms)
     if load_run(settings, name) is not None and not dry_run:

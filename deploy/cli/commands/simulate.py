@@ -22,6 +22,16 @@ from deploy.cli.context import CommandContext, fail, pass_context, say
     "--poison", type=click.FloatRange(0, 1), default=0.0, help="Share of bad records of every kind, say 0.01."
 )
 @click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share of records sent twice.")
+@click.option(
+    "--evidence", type=click.FloatRange(0, 1), default=0.0, help="Share of payments with a reference to a document."
+)
+@click.option(
+    "--evidence-root",
+    metavar="URI",
+    default="file:///evidence",
+    show_default=True,
+    help="What stands before the document's name, which is TRANSACTION_ID.png.",
+)
 @pass_context
 def command(
     context: CommandContext,
@@ -34,6 +44,8 @@ def command(
     labels: bool,
     poison: float,
     duplicates: float,
+    evidence: float,
+    evidence_root: str,
 ) -> None:
     """Send simulated transactions, with fraud and laundering among them, to the transactions topic.
 
@@ -62,6 +74,8 @@ def command(
         has_labels=labels,
         poison_rate=poison,
         duplicate_rate=duplicates,
+        evidence_share=evidence,
+        evidence_root=evidence_root,
     )
     topics = settings.topics
     with plain_errors():

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from deploy.cli.context import CommandContext, pass_context
 from jobs.settings import Settings, kafka_properties
 
+SCORING_JOB, LEARNER_JOB = "score-transactions", "update-learners"
 METADATA_SECONDS = 3.0  # a broker that is up answers within milliseconds
 
 
@@ -42,7 +43,23 @@ def gather(settings: Settings, stack: dict[str, Any]) -> dict[str, Any]:
     dead = [process["name"] for process in stack["processes"] if not process["alive"]]
     healthy = not dead and all(service["answers"] for service in services)
     healthy = healthy and all(job["state"] == "RUNNING" for job in flink["jobs"])
-    return {"is_healthy": healthy, "stack": stack, "kafka": kafka, "flink": flink, "redis": redis}
+    risk_labels = risk_labels_of(settings, {job["name"] for job in flink["jobs"]})
+    healthy = healthy and "problem" not in risk_labels
+    return {
+        "is_healthy": healthy, "stack": stack, "kafka": kafka, "flink": flink, "redis": redis,
+        "risk_labels": risk_labels,
+    }  # fmt: skip
+
+
+def risk_labels_of(settings: Settings, jobs: set[str]) -> dict[str, str]:
+    """Tell which labels the risk features count by the settings, and whether any can come."""
+    found: dict[str, str] = {"counted": settings.risk_labels, "topic": settings.risk_labels_topic}
+    if settings.risk_labels == "matured" and SCORING_JOB in jobs and LEARNER_JOB not in jobs:
+        found["problem"] = (
+            "no learner job runs, so no label matures and the risk features count no new one: 'weir learn' starts it; "
+            "or set risk_labels to raw and submit the scoring job again"
+        )
+    return found
 
 
 def _kafka(settings: Settings) -> dict[str, Any]:
@@ -146,6 +163,10 @@ def show(found: dict[str, Any]) -> None:
     for name in ("kafka", "flink", "redis"):
         if problem := found[name].get("problem"):
             console.print(f"[red]{name}[/]: {problem}")
+    labels = found["risk_labels"]
+    console.print(f"risk features count {labels['counted']} labels, of {labels['topic']}")
+    if problem := labels.get("problem"):
+        console.print(f"[red]risk labels[/]: {problem}")
 
     if processes := found["stack"]["processes"]:
         table = Table(

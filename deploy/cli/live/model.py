@@ -122,13 +122,26 @@ class LiveModel:
         self._decision_latency.record(arrival_ms - heads.source_time_ms[heads.is_read])
 
     def add_alerts(self, alerts: Sequence[Mapping[str, Any]], arrival_ms: int) -> None:
-        """Count alerts that arrived at one moment; what was delivered before is only counted as repeated."""
+        """Count alerts that arrived at one moment; what was delivered before is only counted as repeated.
+
+        Revisions are shown and not counted: they come when evidence does, however soon the alert left.
+        """
         new = [alert for alert in alerts if self._filter.is_new(alert["alert_id"], alert["revision"])]
         self._repeated += len(alerts) - len(new)
-        self._alerts += len(new)
-        self._newest.extendleft(new)
-        latencies: npt.NDArray[np.int64] = np.array([arrival_ms - alert["source_time_ms"] for alert in new], np.int64)
+        first = [alert for alert in new if not alert["revision"]]
+        self._alerts += len(first)
+        for alert in new:
+            self._show(alert)
+        latencies: npt.NDArray[np.int64] = np.array([arrival_ms - alert["source_time_ms"] for alert in first], np.int64)
         self._alert_latency.record(latencies)
+
+    def _show(self, alert: Mapping[str, Any]) -> None:
+        """Put an alert on top; a revision takes the place of what it revises, where that is still shown."""
+        for i, shown in enumerate(self._newest):
+            if shown["alert_id"] == alert["alert_id"]:
+                self._newest[i] = alert
+                return
+        self._newest.appendleft(alert)
 
     def add_dead_letters(self, errors: Sequence[str]) -> None:
         """Count dead letters by their codes."""

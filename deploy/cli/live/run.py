@@ -273,6 +273,8 @@ def _stack(
     )
     stack = LocalStack(home, stack_options, progress=say)
     stack.down(delete_data=True)  # of a demo that was killed
+    if wanted.risk_labels == "matured":
+        say("the demo runs no learner job, so no label would mature: the risk features count raw labels")
     say("starting Kafka, Flink and Redis ...")
     try:
         stack.up()
@@ -284,6 +286,7 @@ def _stack(
             redis_url=stack.redis_url,
             kafka_security_protocol="PLAINTEXT",
             kafka_sasl_mechanism=None,
+            risk_labels="raw",  # no learner job runs, so no label would mature
         )
         yield stack, settings
     finally:

@@ -10,7 +10,7 @@ import click
 
 from deploy.cli.context import CommandContext, fail, say
 
-KAFKA_ONLY = ("partitions", "speed", "warm", "parallelism", "detach", "ship_connector")
+KAFKA_ONLY = ("partitions", "speed", "warm", "risk_labels", "parallelism", "detach", "ship_connector")
 """Options that mean nothing for a file."""
 
 

@@ -128,7 +128,7 @@ def plan(
     found = resolve(
         properties,
         topics.transactions,
-        topics.labels,
+        settings.risk_labels_topic,
         from_ms,
         min(to_ms, now_ms + DAY_MS),
         warm_ms,
@@ -155,6 +155,7 @@ def plan(
         batch_rows=batch_rows,
         models_dir=model_folder(settings, model),
         rules=rules_in(rules),
+        risk_labels=settings.risk_labels,
     )
     if account is not None and not account:
         raise PlanError("--account is empty")
@@ -166,7 +167,8 @@ def describe(spec: ReplaySpec) -> None:
     warm = sum(span.begin - span.warm for span in spec.transactions)
     say(
         f"run {spec.run_id}: {spec.rows_to_decide:,} transactions from {moment(spec.from_ms)} to {moment(spec.to_ms)}, "
-        f"in {'the recorded order' if spec.order == RECORDED else 'the order of the log'}"
+        f"in {'the recorded order' if spec.order == RECORDED else 'the order of the log'}; the risk features count "
+        f"{spec.risk_labels} labels"
     )
     if warm:
         say(f"before them {warm:,} transactions are read to fill the windows; they give no decision")

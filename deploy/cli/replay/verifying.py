@@ -52,15 +52,15 @@ def verify(settings: Settings, value: bytes, record: Mapping[str, Any], tell: Te
     topics = settings.topics
     try:
         found = resolve_place(
-            kafka_properties(settings), topics.transactions, topics.labels, record["source_partition"],
+            kafka_properties(settings), topics.transactions, settings.risk_labels_topic, record["source_partition"],
             record["source_offset"], record["source_time_ms"], warm_ms, MARGIN_MS,
         )  # fmt: skip
-        return _recompute(settings, value, _spec(found, topics.decisions, warm_ms), found.cut_ms, tell)
+        return _recompute(settings, value, _spec(settings, found, warm_ms), found.cut_ms, tell)
     except (RangeError, OrderError) as error:
         return Verification(obstacle=str(error))
 
 
-def _spec(found: Range, ledger_topic: str, warm_ms: int) -> ReplaySpec:
+def _spec(settings: Settings, found: Range, warm_ms: int) -> ReplaySpec:
     return ReplaySpec(
         run_id=RUN_ID,
         from_ms=found.first_ms,
@@ -70,17 +70,17 @@ def _spec(found: Range, ledger_topic: str, warm_ms: int) -> ReplaySpec:
         order=RECORDED,
         transactions=found.transactions,
         labels=found.labels,
-        ledger_topic=ledger_topic,
+        ledger_topic=settings.topics.decisions,
         # A decision is written after its transaction; a clock that runs behind by an hour does no harm.
         ledger_since_ms=max(0, warm_ms - HOUR_MS),
         is_from_beginning=found.is_from_beginning,
         batch_rows=BATCH_ROWS,
+        risk_labels=settings.risk_labels,
     )
 
 
 def _recompute(settings: Settings, value: bytes, spec: ReplaySpec, cut_ms: int | None, tell: Tell) -> Verification:
-    from jobs.core_settings import core_settings
-    from jobs.replay import open_deciders, open_source
+    from jobs.replay import core_of, open_deciders, open_source
     from models.replay.core import ReplayCore
     from models.scoring.decide_batch import Run
 
@@ -88,7 +88,7 @@ def _recompute(settings: Settings, value: bytes, spec: ReplaySpec, cut_ms: int |
     source = open_source(settings, spec, None, tell)
     try:
         deciders = DecidersAtHand(open_deciders(settings, spec))
-        core = ReplayCore(core_settings(settings), deciders, Run("replay", RUN_ID), registry=registry)
+        core = ReplayCore(core_of(settings, spec), deciders, Run("replay", RUN_ID), registry=registry)
         decisions: list[bytes] = []
         rejected: list[tuple[RawRecords, Rejected]] = []
         while parts := source.next_batch():

@@ -103,7 +103,7 @@ class BatchSource:
             self._plan = _plan(spec, properties, settings, self._ledger, registry, tell)
             self._batches = _needed(self._plan, spec)
         self._order = LogOrder(len(spec.spans), list(self.position.highest))
-        self._reader = LogReader(properties, spec.spans, self.position.offsets)
+        self._reader = LogReader(properties, spec.spans, self.position.offsets, spec.is_committed_only)
         self._pace = Pace(spec.speed, spec.from_ms)
 
     def close(self) -> None:
@@ -278,7 +278,10 @@ def _plan(
             tell("reading the log", done, sum(max(0, span.stop - span.warm) for span in spec.transactions))
             yield chunk
 
-    transactions, labels = LogReader(properties, spec.transactions), LogReader(properties, spec.labels)
+    transactions, labels = (
+        LogReader(properties, spans, committed_only=spec.is_committed_only)
+        for spans in (spec.transactions, spec.labels)
+    )
     try:
         return plan_recorded(
             ledger,

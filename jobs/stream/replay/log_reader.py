@@ -44,10 +44,16 @@ class LogReader:
         What to read.
     starts
         Offset to begin with in each; those of the spans' `warm` by default.
+    committed_only
+        Whether to leave out records of aborted transactions.
     """
 
     def __init__(
-        self, properties: Mapping[str, Any], spans: Sequence[Span], starts: Sequence[int] | None = None
+        self,
+        properties: Mapping[str, Any],
+        spans: Sequence[Span],
+        starts: Sequence[int] | None = None,
+        committed_only: bool = False,
     ) -> None:
         begins = [span.warm for span in spans] if starts is None else list(starts)
         self._buffers = [_Buffer(span, begin) for span, begin in zip(spans, begins, strict=True)]
@@ -58,8 +64,8 @@ class LogReader:
                 "group.id": _GROUP,
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
-                # As the scoring job reads them; a producer's aborted transaction was scored too.
-                "isolation.level": "read_uncommitted",
+                # As the scoring job reads them: where it takes in raw labels, it scores what was aborted, too.
+                "isolation.level": "read_committed" if committed_only else "read_uncommitted",
                 "auto.offset.reset": "error",
                 "fetch.wait.max.ms": 50,
                 "queued.max.messages.kbytes": 65_536,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 LOG, RECORDED = "log", "recorded"
 """Orders: of record timestamps, or the one in which the live run took the transactions in."""
@@ -54,6 +54,8 @@ class ReplaySpec:
         Score with the model of this folder instead of the one on record; empty: as recorded.
     rules
         Records of rules to decide by instead of those on record; None: as recorded.
+    risk_labels
+        Which labels `labels` holds, and the features count: `raw` or `matured` ones. As the live run's.
     """
 
     run_id: str
@@ -73,11 +75,17 @@ class ReplaySpec:
     batch_rows: int = 4_000
     models_dir: str = ""
     rules: tuple[dict[str, Any], ...] | None = None
+    risk_labels: Literal["raw", "matured"] = "raw"
 
     @property
     def spans(self) -> tuple[Span, ...]:
         """Everything to read, in the order that breaks ties of time."""
         return (*self.transactions, *self.labels)
+
+    @property
+    def is_committed_only(self) -> bool:
+        """Whether records of aborted transactions are left out: as the scoring job reads, so does its replay."""
+        return self.risk_labels == "matured"
 
     @property
     def rows(self) -> int:

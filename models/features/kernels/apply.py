@@ -131,13 +131,14 @@ def _look_ahead(heap, touches, i):
             touch = touches[i + ahead]
             role = np.int64(touch["role"])
             key = _entity_key(np.int64(touch["entity"]), role)
-            place = 2 if role == BENEFICIARY else 1
             if ahead == SLOT_AHEAD:
                 request_slot(heap, key)
-            elif ahead == BLOCK_AHEAD:
-                request_block(heap, key, place)
-            else:
-                request_items(heap, key, place)
+                continue
+            for place in range(1, 2 if role == DEVICE else 3):  # both sides of an account's history are read
+                if ahead == BLOCK_AHEAD:
+                    request_block(heap, key, place)
+                else:
+                    request_items(heap, key, place)
 
 
 @njit(**KERNEL)

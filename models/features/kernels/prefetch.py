@@ -19,9 +19,11 @@ from models.features.kernels.memory import (
     ENTITIES,
     ENTITY_MASK,
     ENTITY_WORDS,
+    HEAD,
     LARGE,
     LARGE_FIELDS,
     LARGE_HEADER,
+    SMALL_FIELDS,
     TAIL,
     capacity_of,
     spread,
@@ -31,6 +33,7 @@ from models.features.kernels.squares import KERNEL
 SLOT_AHEAD, BLOCK_AHEAD, ITEMS_AHEAD = 6, 3, 1
 
 _LINE = 8  # words of a cache line
+_LINES_AHEAD = 8  # of a small track's newest items: the processor goes on by itself once a scan runs
 
 
 @intrinsic
@@ -77,14 +80,14 @@ def request_items(heap, key, place):
     if heap[slot] != key or heap[slot + place] == 0:
         return
     block = heap[slot + place]
-    capacity = capacity_of(heap[block + CLASS])
-    newest = max(heap[block + TAIL] - 1, 0)
     if heap[block + CLASS] >= LARGE:
+        capacity = capacity_of(heap[block + CLASS])
+        newest = max(heap[block + TAIL] - 1, 0)
         request(heap, block + LARGE_HEADER + LARGE_FIELDS * (newest & (capacity - 1)))
         for line in range(_LINE, LARGE_HEADER, _LINE):
             request(heap, block + line)
         return
-    for field in range(4):
-        column = block + BLOCK_HEADER + field * capacity
-        request(heap, column + newest)
-        request(heap, column + max(newest - _LINE, 0))
+    end = block + BLOCK_HEADER + SMALL_FIELDS * heap[block + TAIL]
+    start = max(block + BLOCK_HEADER + SMALL_FIELDS * heap[block + HEAD], end - _LINES_AHEAD * _LINE)
+    for word in range(start, end, _LINE):
+        request(heap, word)

@@ -7,7 +7,6 @@ from numba import njit
 from models.features.kernels.large_items import OTHER, copy_large, item
 from models.features.kernels.large_track import insert_large
 from models.features.kernels.memory import (
-    BLOCK_HEADER,
     BUMP,
     CLASS,
     ENTITIES,
@@ -34,7 +33,7 @@ from models.features.kernels.memory import (
     grow_pairs,
     new_block,
 )
-from models.features.kernels.small_track import copy_small, slide
+from models.features.kernels.small_track import AMOUNT, TIME, copy_small, slide, small_item
 from models.features.kernels.squares import KERNEL
 
 FRAUD = 3
@@ -124,16 +123,15 @@ def make_room(heap, dirty, block, track, owner, limits, edges, needs, edge_count
     elif block_class >= LARGE:
         copy_large(heap, dirty, block, target)
     else:
-        capacity = capacity_of(block_class)
-        times = block + BLOCK_HEADER
         for i in range(heap[block + HEAD], heap[block + TAIL]):
+            source = small_item(block, i)
             insert_large(
                 heap,
                 dirty,
                 target,
-                heap[times + i],
-                heap[times + capacity + i],
-                heap[times + 2 * capacity + i],
+                heap[source + TIME],
+                heap[source + AMOUNT],
+                heap[source + OTHER],
                 limits[0],
                 limits[2],
                 edges,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+class ModelFolderError(Exception):
+    """A folder holds no model that can be served; told when the process starts, to whoever started it."""
+
+
 class ServiceError(Exception):
     """Base of all errors that a caller is told of; the message says what is wrong and what to do."""
 

@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import resource
+import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 
@@ -20,6 +24,8 @@ from models.services.base.protocol.connections import ConnectionGuard
 from models.services.base.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
+
+JOIN_SECONDS = 1.0  # idle threads end within milliseconds
 
 
 def run_service(name: str, models: Sequence[ServedModel], settings: ServiceSettings) -> int:
@@ -40,7 +46,9 @@ def run_service(name: str, models: Sequence[ServedModel], settings: ServiceSetti
     with listener:
         uvicorn_loop = uvicorn.Config("", loop="uvloop", log_config=None).get_loop_factory()
         with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
-            return runner.run(serve(models, settings, listener, announce))
+            status = runner.run(serve(models, settings, listener, announce))
+    leave_hanging_threads(status)
+    return status
 
 
 async def serve(
@@ -49,7 +57,7 @@ async def serve(
     """Serve models on a socket that listens, in the running loop; returns 1 if a model cannot be loaded."""
     dataplane = Dataplane(models, settings)
     guard = ConnectionGuard(settings, dataplane.metrics)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             Protocols(dataplane).app(),
             http=guard.protocol_class(),
@@ -63,6 +71,8 @@ async def serve(
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.end)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     loading = asyncio.create_task(dataplane.load())
     await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
@@ -80,6 +90,32 @@ async def serve(
             await loading
         await dataplane.close()
     return 1 if failed else 0
+
+
+def leave_hanging_threads(status: int) -> None:
+    """End the process at once if a thread does not come back: Python would wait for it for ever."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    deadline = time.monotonic() + JOIN_SECONDS
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if hanging := [thread.name for thread in others if thread.is_alive()]:
+        logger.warning("ending without the threads %s", ", ".join(hanging))
+        logging.shutdown()
+        os._exit(status)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, without its own handling of signals: that one ends the process before models are closed."""
+
+    def end(self) -> None:
+        """End in good order; told twice, at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -39,7 +39,7 @@ class ServiceSettings(BaseSettings):
 
     max_body_bytes: int = Field(32 << 20, ge=1 << 10, description="Largest body of a request.")
     max_bodies_bytes: int = Field(
-        256 << 20, ge=1 << 10, description="Bytes that all bodies being read or answered may hold together; else 503."
+        256 << 20, ge=1 << 10, description="Bytes that all bodies being read or answered may hold together."
     )
     max_instances: int = Field(256, ge=1, description="Most instances of a request.")
     max_text_characters: int = Field(20_000, ge=1, description="Longest text field, and JSON field as text.")
@@ -58,7 +58,7 @@ class ServiceSettings(BaseSettings):
     max_queue_size: int = Field(512, ge=1, description="Instances waiting for a batch; a request beyond it gets 429.")
     preprocess_threads: int = Field(2, ge=1, description="Threads that check, fetch and decode.")
 
-    intra_op_threads: int = Field(0, ge=0, description="Threads of ONNX Runtime for one operator; 0: one a core.")
+    intra_op_threads: int = Field(1, ge=0, description="Threads of ONNX Runtime for one operator; 0: one a core.")
     use_gpu: bool = Field(True, description="Run on CUDA where ONNX Runtime has it.")
 
     evidence_roots: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -80,9 +80,13 @@ class ServiceSettings(BaseSettings):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _open_only_with_a_token(self) -> ServiceSettings:
+    def _check_together(self) -> ServiceSettings:
         if not self.tokens and not is_loopback(self.host):
             raise ValueError(f"host {self.host!r} is not loopback: set tokens, or listen on 127.0.0.1")
+        if self.max_bodies_bytes < self.max_body_bytes:
+            raise ValueError("max_bodies_bytes is below max_body_bytes: not even one such body could be read")
+        if self.max_queue_size < self.max_instances:
+            raise ValueError("max_queue_size is below max_instances: such a request would always be refused")
         return self
 
 

@@ -82,6 +82,10 @@ class SimulatorConfig:
         Event time at which the stream starts, milliseconds since 1970-01-01 UTC.
     days
         Length of the stream in days of event time; None for an endless stream.
+    evidence_share
+        Share of the transactions that come with a reference to one document.
+    evidence_root
+        What stands before the document's name, which is TRANSACTION_ID.png.
     """
 
     seed: int = 1
@@ -97,6 +101,8 @@ class SimulatorConfig:
     start_ms: int = 1_736_121_600_000  # 2025-01-06, a Monday
     days: float | None = None
     labels: LabelDelays = field(default_factory=LabelDelays)
+    evidence_share: float = 0.0
+    evidence_root: str = "file:///evidence"
 
     def __post_init__(self) -> None:
         if self.accounts < 200 or self.merchants < 200:
@@ -109,6 +115,8 @@ class SimulatorConfig:
             raise SimulatorError(f"events_per_account_day must be above 0, got {self.events_per_account_day}")
         if self.fraud_rate < 0 or self.laundering_rate < 0 or self.fraud_rate + self.laundering_rate > 0.5:
             raise SimulatorError("fraud_rate and laundering_rate must be shares of all events, together at most 0.5")
+        if not 0 <= self.evidence_share <= 1:
+            raise SimulatorError(f"evidence_share must be a share, 0 to 1, got {self.evidence_share}")
         unknown = set(self.patterns) - set(PATTERNS[1:])
         if unknown:
             raise SimulatorError(f"unknown patterns {sorted(unknown)}; choose among {', '.join(PATTERNS[1:])}")

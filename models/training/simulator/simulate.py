@@ -13,6 +13,7 @@ from models.training.simulator.config import DAY_MS, SimulatorConfig, SimulatorE
 from models.training.simulator.draws import mix
 from models.training.simulator.episodes import EPISODES, running_episodes, start_episodes
 from models.training.simulator.events import Events, new_events
+from models.training.simulator.evidence import with_references
 from models.training.simulator.labels import LABEL, Labels, draw_labels
 from models.training.simulator.ordinary import ordinary_events
 from models.training.simulator.planned import plan_day
@@ -99,8 +100,9 @@ class Simulator:
 
     def _batch(self, events: Events, due: Labels, sequence: int) -> tuple[SimulatedBatch, Labels]:
         known = int(np.searchsorted(due["label_time_ms"], events["time_ms"][-1], side="right"))
+        transactions = transaction_columns(events, sequence, self.salt)
         batch = SimulatedBatch(
-            transactions=transaction_columns(events, sequence, self.salt),
+            transactions=with_references(transactions, self.config, sequence, self.salt),
             is_fraud=events["pattern"] > 0,
             pattern=events["pattern"].copy(),
             episode=events["episode"].copy(),

@@ -1,4 +1,4 @@
-"""The scoring of one transaction as a per-event program does it: what both peers run, with state of their own.
+"""The scoring of one transaction as a per-event program does it: what the peers run, with state of their own.
 
 It does less work than the job it is measured beside, never more; whatever it leaves out makes the peer faster:
 
@@ -95,12 +95,7 @@ class PerEventScorer:
         for name, value in features.items():
             if value is not None and name in index:
                 X[0, index[name]] = value
-        log_odds = self._intercept
-        for session, weight in self._parts:
-            p = float(session.run(["fraud_probability"], {"features": X})[0].reshape(-1)[0])
-            p = min(max(p, 1e-7), 1 - 1e-7)
-            log_odds += weight * math.log(p / (1 - p))
-        score = 1 / (1 + math.exp(-log_odds))
+        score = self.probability(features, X)
         hits = rule_hits(features, transaction["channel"])
         review, decline = self._thresholds
         outcome = "decline" if score >= decline else "review" if score >= review or len(hits) > 1 else "approve"
@@ -110,6 +105,15 @@ class PerEventScorer:
             history = [item for item in history if item[0] >= oldest]
         history.append([now, amount, transaction["counterparty_id"]])
         return decision, history
+
+    def probability(self, features: dict[str, Any], X: Any) -> float:
+        """Return the model's probability, from the features by name or as a row of its inputs."""
+        log_odds = self._intercept
+        for session, weight in self._parts:
+            p = float(session.run(["fraud_probability"], {"features": X})[0].reshape(-1)[0])
+            p = min(max(p, 1e-7), 1 - 1e-7)
+            log_odds += weight * math.log(p / (1 - p))
+        return 1 / (1 + math.exp(-log_odds))
 
     def _features(self, t: dict[str, Any], now: int, amount: float, history: History) -> dict[str, Any]:
         hour = now % DAY / HOUR

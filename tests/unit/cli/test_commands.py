@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from deploy.cli.commands.alerts import block_of, line_of
-from deploy.cli.commands.explain import feature_names, parts_of
+from deploy.cli.commands.explain import feature_names, parts_of, parts_of_evidence
 from deploy.cli.commands.rules import changes_of, in_force
 from deploy.cli.main import weir
 from deploy.cli.replay.verified import parts_of_verification
@@ -23,7 +25,19 @@ from schemas.records import encode_record
 from tests.builders import NOON_MS
 from tests.unit.cli.outputs import REASON, a_decision, an_alert
 
-COMMANDS = ("alerts", "dead-letters", "decisions", "demo", "explain", "produce", "redrive", "rules", "simulate")
+COMMANDS = (
+    "alerts",
+    "dead-letters",
+    "decisions",
+    "demo",
+    "explain",
+    "gather",
+    "produce",
+    "redrive",
+    "rules",
+    "simulate",
+    "stop",
+)
 RULE = {
     "rule_id": "large",
     "description": "A large amount",
@@ -98,7 +112,6 @@ def test_an_alert_is_shown_with_its_reasons() -> None:
 
 
 def test_a_decision_is_explained_with_its_features_by_name() -> None:
-    from rich.console import Console
 
     record = a_decision(outcome="decline", explanation={"reasons": [REASON], "warming": ["slow-rule"]})
     console = Console(record=True, width=200)
@@ -125,7 +138,6 @@ def test_a_decision_is_explained_with_its_features_by_name() -> None:
     ],
 )
 def test_an_audit_says_what_it_found(verification: Verification, parts: list[str]) -> None:
-    from rich.console import Console
 
     console = Console(record=True, width=200)
     for part in parts_of_verification(verification):
@@ -221,3 +233,29 @@ def test_a_plan_ends_at_its_time_and_an_endless_one_starts_years_before() -> Non
 def test_a_load_of_nothing_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(LoadError):
         LoadPlan(**{"rate": 1.0, "count": 1, "end_ms": NOON_MS, **wrong})
+
+
+def test_a_revised_alert_says_what_changed_and_what_is_still_missing() -> None:
+    provisional = block_of(an_alert(degraded=["vision"], is_final=False)).plain
+    assert "decided without: vision" in provisional
+    assert "waits for evidence" in provisional
+    change = "vision gives the document a.png 0.97: the score rises from 0.500 to 0.961."
+    revised = block_of(an_alert(revision=1, change=change, is_final=True)).plain
+    assert change in revised
+    assert "revision 1" in revised
+    assert "waits for evidence" not in revised
+
+
+def test_an_explanation_shows_how_each_piece_of_evidence_ended() -> None:
+    answered = {"revision": 1, "service": "vision", "reference": "file:///a.png", "status": "answered", "score": 0.97,
+                "model_version": "1", "findings": {"kind": "splice"}, "reason": ""}  # fmt: skip
+    late = {**answered, "revision": 2, "service": "text", "status": "timed_out", "score": None, "findings": {},
+            "reason": "no answer within 10 s"}  # fmt: skip
+    console = Console(file=io.StringIO(), width=160)
+    for part in parts_of_evidence([answered, late]):
+        console.print(part)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "0.970" in text
+    assert "kind: splice" in text
+    assert "no answer within 10 s" in text
+    assert parts_of_evidence([]) == []

@@ -133,3 +133,11 @@ def test_the_identity_says_whether_it_holds() -> None:
         Accounts(10, 8, 0, 1)
     )
     assert "every record is accounted for" in shown(summary(a_model().snapshot(), Accounts(5, 3, 1, 1)))
+
+
+def test_a_revision_takes_the_place_of_its_alert_and_is_no_new_one() -> None:
+    model = a_model()
+    model.add_alerts([an_alert(revision=1, outcome="decline")], NOON_MS + 9_000)
+    snapshot = model.snapshot()
+    assert (snapshot.alerts, snapshot.repeated_alerts, snapshot.alert_latency.max) == (2, 1, 80)
+    assert [(alert["alert_id"], alert["revision"]) for alert in snapshot.newest_alerts] == [("A2", 0), ("A1", 1)]

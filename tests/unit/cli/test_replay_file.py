@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from deploy.cli.main import weir
 from deploy.cli.replay.file_run import ALERTS, DEAD_LETTERS, DECISIONS
 from deploy.cli.row_files import read_rows
 from deploy.cli.transaction_file import TransactionFile
+from models.scoring.core_settings import CoreSettings
+from models.scoring.home_stage import HomeStage
+from models.state_map import MemoryState
+from schemas.columns import StringColumn, TransactionColumns
 from schemas.container import decisions_in
 from schemas.records import decode_record
 from tests.recorded import comparable, ledger_of, plain_loop
@@ -117,6 +122,37 @@ def test_columns_say_what_rows_say(tmp_path: Path) -> None:
     assert one.records.offset.tolist() == other.records.offset.tolist()
     assert one.records.timestamp_ms.tolist() == other.records.timestamp_ms.tolist()
     assert (one.share, one.bad, len(next(iter(read_rows(path, "parquet"))))) == (1.0, (), len(rows))
+
+
+def fields_of(columns: TransactionColumns) -> dict[str, Any]:
+    return {
+        name: [value.bytes_at(i) for i in range(len(columns))] if isinstance(value, StringColumn) else value.tolist()
+        for name in columns.__slots__
+        if name != "attribute_names"
+        for value in (getattr(columns, name),)
+    }
+
+
+@pytest.mark.parametrize("max_record_bytes", [1 << 20, 260])
+def test_rows_read_on_columns_are_taken_in_like_their_records(max_record_bytes: int, tmp_path: Path) -> None:
+    rows = [row for row in rows_of(600, 7) if row["transaction_id"]]
+    rows[4]["memo"] = rows[5]["device_id"] = rows[6]["account_country"] = ""
+    rows[7]["memo"] = "long " * 40
+    (block,) = TransactionFile(write(rows, tmp_path / "rows.parquet")).blocks()
+    assert block.records.decoded is not None
+    core = CoreSettings(max_record_bytes=max_record_bytes)
+    as_columns = HomeStage(core, MemoryState()).transactions(block.records, 5)
+    as_records = HomeStage(core, MemoryState()).transactions(replace(block.records, decoded=None), 5)
+    assert as_columns.batch is not None
+    assert as_records.batch is not None
+    assert fields_of(as_columns.batch.columns) == fields_of(as_records.batch.columns)
+    assert as_columns.batch.offset.tolist() == as_records.batch.offset.tolist()
+    assert as_columns.rejected == as_records.rejected
+    assert any(r.stage == "decode" for r in as_columns.rejected) == (max_record_bytes < 1000)
+    assert any(r.stage == "validate" for r in as_columns.rejected)
+    assert as_columns.duplicates.tolist() == as_records.duplicates.tolist()
+    for one, other in zip(as_columns.touches, as_records.touches, strict=True):
+        assert one.tobytes() == other.tobytes()
 
 
 def test_unreadable_rows_become_dead_letters_with_what_they_say(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from jobs.evidence_settings import evidence_policy, evidence_weights, gather_policy, service_addresses
 from jobs.settings import Settings, SettingsError, Topics, flink_kafka_properties, kafka_properties, settings_table
+from models.scoring.evidence_policy import AskedService
 
 SASL = {
     "kafka_security_protocol": "SASL_SSL",
@@ -116,7 +118,7 @@ def test_masked_values_show_no_secret() -> None:
 def test_topics_carry_the_prefix() -> None:
     assert settings(topic_prefix="x.").topics == Topics(
         "x.transactions", "x.labels", "x.decisions", "x.alerts", "x.dead-letters", "x.duplicates", "x.control",
-        "x.model-updates", "x.drift", "x.shadow-alerts",
+        "x.model-updates", "x.drift", "x.shadow-alerts", "x.matured-labels", "x.evidence-requests", "x.evidence",
     )  # fmt: skip
 
 
@@ -146,3 +148,25 @@ def test_every_setting_has_a_meaning_and_stands_in_the_table() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert f"`WEIR_{name.upper()}`" in table
+
+
+def test_tokens_of_services_reach_a_child_and_no_printout() -> None:
+    loaded = settings(evidence_vision_url="http://127.0.0.1:9", evidence_vision_token="s3cret")
+    assert "s3cret" not in json.dumps(loaded.masked()) + repr(loaded)
+    assert loaded.as_environment()["WEIR_EVIDENCE_VISION_TOKEN"] == "s3cret"
+
+
+def test_services_are_asked_as_soon_as_their_address_is_set() -> None:
+    assert evidence_policy(settings()).services == ()
+    loaded = settings(evidence_text_url="http://t", evidence_vision_url="http://v", evidence_vision_version="2")
+    assert evidence_policy(loaded).services == (AskedService("vision", "2"), AskedService("text", "", True))
+    assert evidence_policy(loaded).budget_ms == 10_000
+    addresses = service_addresses(loaded)
+    assert {name: address.url for name, address in addresses.items()} == {"vision": "http://v", "text": "http://t"}
+    assert set(evidence_weights(loaded)) == {"vision", "text", "multimodal"}
+    assert gather_policy(loaded).budget_seconds == 10.0
+
+
+def test_a_call_longer_than_the_budget_is_refused() -> None:
+    with pytest.raises(SettingsError, match="evidence_attempt_seconds"):
+        settings(evidence_attempt_seconds=20, evidence_budget_seconds=10)

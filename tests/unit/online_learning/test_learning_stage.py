@@ -39,24 +39,26 @@ def partitions_of(sent: list[Sent]) -> dict[tuple[int, int], list[tuple[int, Sen
     return found
 
 
-def learned(seed: int, restarts: bool) -> LearningStage:
-    """Feed the partitions in a random interleaving, cut at random places."""
+def learned(seed: int, restarts: bool) -> tuple[LearningStage, list[tuple[bytes, bytes]]]:
+    """Feed the partitions in a random interleaving, cut at random places; return also the labels that matured."""
     rng = np.random.default_rng(seed)
     left = partitions_of(SENT)
     state = MemoryState()
     stage = LearningStage(SETTINGS, state)
+    matured: list[tuple[bytes, bytes]] = []
     while left:
         keys = sorted(left)
         key = keys[int(rng.integers(len(keys)))]
         count = int(rng.integers(1, 400))
         feed(stage, key[0], left[key][:count], key[1])
+        matured += stage.take_matured()
         left[key] = left[key][count:]
         if not left[key]:
             del left[key]
         if restarts and rng.random() < 0.3:
             state = state.copy()
             stage = LearningStage(SETTINGS, state)
-    return stage
+    return stage, matured
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +70,18 @@ def undisturbed() -> LearningStage:
     return stage
 
 
+@pytest.fixture(scope="module")
+def matured(undisturbed: LearningStage) -> list[tuple[bytes, bytes]]:
+    """Keys and values that it published."""
+    return undisturbed.take_matured()
+
+
 @pytest.mark.parametrize("seed", range(4))
-def test_weights_are_the_same_bytes_whatever_the_arrival_and_the_restarts(
-    undisturbed: LearningStage, seed: int
+def test_weights_and_matured_labels_are_the_same_bytes_whatever_the_arrival_and_the_restarts(
+    undisturbed: LearningStage, matured: list[tuple[bytes, bytes]], seed: int
 ) -> None:
-    stage = learned(seed, restarts=True)
+    stage, found = learned(seed, restarts=True)
+    assert found == matured
     assert stage.learner.snapshot() == undisturbed.learner.snapshot()
     assert stage.counts == undisturbed.counts
     assert stage.mix.snapshot() == undisturbed.mix.snapshot()
@@ -80,10 +89,10 @@ def test_weights_are_the_same_bytes_whatever_the_arrival_and_the_restarts(
     assert stage.order.late == 0
 
 
-def test_what_was_learned_tells_frauds(undisturbed: LearningStage) -> None:
+def test_what_was_learned_tells_frauds(undisturbed: LearningStage, matured: list[tuple[bytes, bytes]]) -> None:
     counts = undisturbed.join.counts
-    assert undisturbed.learner.labels_seen == counts.matured + counts.corrections > 1_300
-    assert counts.corrections > 50
+    assert undisturbed.learner.labels_seen == counts.matured + counts.corrections == len(matured) > 1_300
+    assert counts.corrections > 40
     assert counts.waiting > 50
     assert undisturbed.counts.echoes > 50
     rng = np.random.default_rng(0)

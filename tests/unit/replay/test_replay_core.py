@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -56,13 +57,17 @@ class OnRecord:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
-@given(seed=st.integers(0, 10_000), partitions=st.integers(1, 4), rows=ROWS, shards=st.integers(1, 3))
-@example(seed=1, partitions=3, rows=1, shards=2)
+@given(
+    seed=st.integers(0, 10_000), partitions=st.integers(1, 4), rows=ROWS, shards=st.integers(1, 3),
+    risk_labels=st.sampled_from(["raw", "matured"]),
+)  # fmt: skip
+@example(seed=1, partitions=3, rows=1, shards=2, risk_labels="raw")
+@example(seed=1, partitions=3, rows=40, shards=2, risk_labels="matured")
 def test_a_live_run_is_reproduced_byte_for_byte_in_its_recorded_order(
-    seed: int, partitions: int, rows: int, shards: int
+    seed: int, partitions: int, rows: int, shards: int, risk_labels: Literal["raw", "matured"]
 ) -> None:
-    core = dataclasses.replace(SETTINGS, shards=shards)
-    transactions, labels = logs(EVENTS, seed, partitions)
+    core = dataclasses.replace(SETTINGS, shards=shards, risk_labels=risk_labels)
+    transactions, labels = logs(EVENTS, seed, partitions, risk_labels)
     live = run_live(transactions, labels, core, deciders(), seed)
     ledger = recorded_ledger(transactions, live.decisions)
     result = replay(recorded_batches(transactions, labels, ledger, core, rows), core, OnRecord(), seed)

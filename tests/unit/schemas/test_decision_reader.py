@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.features.catalogue import FEATURE_NAMES, FEATURE_SET
 from schemas.decision_reader import DecisionReader
 from schemas.errors import SerializationError
-from schemas.records import decode_record
+from schemas.records import decode_record, encode_record
 from tests.ledger import a_ledger
 
 DECISIONS = [sent.value for sent in a_ledger(200, seed=3) if sent.topic == 0]
@@ -24,7 +24,8 @@ def test_columns_are_what_fastavro_reads() -> None:
     assert rows.tolist() == list(range(len(DECISIONS)))
     for i, value in enumerate(DECISIONS):
         record = decode_record(value, name="decision")
-        assert scored.transaction_id.text_at(i) == record["transaction_id"]
+        for name in ("transaction_id", "account_id", "counterparty_id"):
+            assert getattr(scored, name).text_at(i) == record[name]
         assert int(scored.event_time_ms[i]) == record["event_time_ms"]
         assert scored.score[i] == np.float32(record["score"])
         assert scored.model_score[i] == np.float32(record["model_score"])
@@ -39,8 +40,17 @@ def test_a_decision_of_the_first_version_has_the_models_score_and_no_learner() -
     reader = DecisionReader(record["feature_set"], len(record["features"]))
     scored, rows, _ = reader.decode([value])
     assert rows.tolist() == [0]
+    assert scored.account_id.text_at(0) == record["account_id"]
     assert scored.score[0] == scored.model_score[0] == np.float32(record["score"])
     assert np.isnan(scored.learner_score[0])
+
+
+def test_an_id_longer_than_any_accepted_one_is_refused() -> None:
+    record = decode_record(DECISIONS[0], name="decision")
+    values = [encode_record("decision", {**record, "counterparty_id": "x" * size}) for size in (256, 257)]
+    _, rows, rejected = READER.decode([*values])
+    assert rows.tolist() == [0]
+    assert [(r.row, r.error) for r in rejected] == [(1, "ID_TOO_LONG")]
 
 
 def test_another_feature_set_is_refused_and_its_neighbours_are_not() -> None:
@@ -68,5 +78,8 @@ def test_no_bytes_break_it(row: int, at: int, change: bytes, length: int) -> Non
     except SerializationError:
         return
     if record["feature_set"] == FEATURE_SET and len(record["features"]) == len(FEATURE_NAMES):
+        if 1 not in rows:
+            assert rejected[0].error == "ID_TOO_LONG"
+            return
         assert scored.transaction_id.text_at(1) == record["transaction_id"]
         assert int(scored.event_time_ms[1]) == record["event_time_ms"]

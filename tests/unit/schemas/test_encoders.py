@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.columns import StringColumn
+from schemas.columns import MaturedLabelColumns, StringColumn
 from schemas.decisions import MODES, NOTHING_TO_EXPLAIN, OUTCOMES, DecisionColumns
-from schemas.encode import RecordWriter, encode_decisions, encode_labels, encode_transactions
+from schemas.encode import RecordWriter, encode_decisions, encode_labels, encode_matured_labels, encode_transactions
 from schemas.labels import LabelDecoder
 from schemas.records import decode_record, encode_explanation, encode_record
 from schemas.transactions import TransactionDecoder
@@ -33,9 +33,7 @@ def test_fastavro_reads_back_encoded_transactions(records):
         kept = {k: v for k, v in record["attributes"].items() if k in ATTRIBUTE_NAMES and not np.isnan(v)}
         # -1 stands for null in the column.
         merchant = None if (record["merchant_category"] or 0) < 0 else record["merchant_category"]
-        assert read("transaction", value) == record | {
-            "evidence": [], "attributes": kept, "merchant_category": merchant,
-        }  # fmt: skip
+        assert read("transaction", value) == record | {"attributes": kept, "merchant_category": merchant}
 
 
 def test_a_simple_transaction_has_the_same_bytes_as_fastavro_writes():
@@ -52,8 +50,37 @@ def test_labels_round_trip_and_have_the_same_bytes_as_fastavro_writes(records):
     assert encode_labels(columns) == values
 
 
+@given(st.lists(st.tuples(LABELS, st.booleans()), max_size=6))
+def test_matured_labels_round_trip_and_have_the_same_bytes_as_fastavro_writes(pairs):
+    records = []
+    for label, is_correction in pairs:
+        replaced = (label["source"], label["event_time_ms"]) if is_correction else (None, None)
+        names = ("replaced_source", "replaced_label_time_ms")
+        records.append({**label, "is_correction": is_correction, **dict(zip(names, replaced, strict=True))})
+    columns = label_columns(records)
+    shared = {name: getattr(columns, name) for name in columns.__slots__ if name != "pattern"}
+    matured = MaturedLabelColumns(
+        **shared,
+        is_correction=np.array([record["is_correction"] for record in records], np.bool_),
+        replaced_source=columns.source,
+        replaced_label_time_ms=columns.event_time_ms,
+    )
+    values = encode_matured_labels(matured)
+    assert values == [encode_record("matured_label", record) for record in records]
+    decoded, rows, rejected = LabelDecoder(record="matured_label").decode(values)
+    assert (rows.tolist(), rejected) == (list(range(len(records))), [])
+    expected = label_columns([{**record, "pattern": None} for record in records])
+    assert encode_labels(decoded) == encode_labels(expected)
+    _, _, refused = LabelDecoder().decode(values)
+    assert {r.error for r in refused} <= {"WRONG_SCHEMA"}
+    assert len(refused) == len(records), "a matured label is no raw one"
+
+
 def test_decoded_transactions_encode_to_the_bytes_they_came_from():
-    records = [a_transaction(transaction_id=f"t{i}", device_id=None if i % 3 else "d") for i in range(3000)]
+    records = [
+        a_transaction(transaction_id=f"t{i}", device_id=None if i % 3 else "d", evidence=["a.png"] * (i % 2))
+        for i in range(3000)
+    ]
     values = [encode_record("transaction", record) for record in records]
     columns, _, _ = TransactionDecoder().decode(values)
     assert encode_transactions(columns) == values, "more records than are written at once"

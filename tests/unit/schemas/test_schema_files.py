@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from schemas.blocks import BlockDecoder
-from schemas.columns import CHANNELS, LabelColumns, StringColumn, TransactionColumns
+from schemas.columns import CHANNELS, LabelColumns, MaturedLabelColumns, StringColumn, TransactionColumns
 from schemas.decisions import MODES, OUTCOMES, DecisionColumns
 from schemas.labels import LabelDecoder
 from schemas.records import decode_record
+from schemas.references import first_references
 from schemas.transactions import TransactionDecoder
 from schemas.versions import RECORDS, by_fingerprint, current, versions_of
 from tests.builders import LABEL_SOURCES
@@ -86,26 +87,38 @@ def test_a_stored_transaction_of_every_version_keeps_decoding_to_columns(version
     assert columns.transaction_id.text_at(0) == expected["transaction_id"]
     assert columns.memo.text_at(0) == expected["memo"]
     assert columns.evidence_count[0] == len(expected["evidence"])
+    assert columns.evidence is not None
+    assert first_references(columns.evidence, 0, 100) == expected["evidence"]
     assert columns.attributes[0].tolist() == list(expected["attributes"].values())
 
 
-@pytest.mark.parametrize("version", [schema.version for schema in versions_of("label")])
-def test_a_stored_label_of_every_version_keeps_decoding_to_columns(version):
-    expected = json.loads((STORED / f"label-{version}.json").read_text())
-    columns, _, rejected = LabelDecoder().decode([(STORED / f"label-{version}.avro").read_bytes()])
+@pytest.mark.parametrize(
+    ("name", "version"), [(name, version) for name, version in ALL_VERSIONS if name in ("label", "matured_label")]
+)
+def test_a_stored_label_of_every_version_keeps_decoding_to_columns(name, version):
+    expected = json.loads((STORED / f"{name}-{version}.json").read_text())
+    columns, _, rejected = LabelDecoder(record=name).decode([(STORED / f"{name}-{version}.avro").read_bytes()])
     assert not rejected
-    assert columns.pattern.text_at(0) == expected["pattern"]
+    assert columns.pattern.text_at(0) == expected.get("pattern")
     assert columns.label_time_ms[0] == expected["label_time_ms"]
 
 
 def test_transaction_columns_agree_with_the_schema_field_by_field():
     fields = [f["name"] for f in current("transaction").text["fields"]]
     fields[fields.index("evidence")] = "evidence_count"
-    assert field_names(TransactionColumns) == [*fields, "attribute_names", "schema_version"]
+    assert field_names(TransactionColumns) == [*fields, "attribute_names", "schema_version", "evidence"]
 
 
 def test_label_columns_agree_with_the_schema_field_by_field():
     assert field_names(LabelColumns) == [f["name"] for f in current("label").text["fields"]]
+
+
+def test_matured_label_columns_agree_with_the_schema_field_by_field():
+    assert field_names(MaturedLabelColumns) == [f["name"] for f in current("matured_label").text["fields"]]
+
+
+def test_a_matured_label_has_the_sources_of_a_label():
+    assert symbols("matured_label", "source") == symbols("label", "source")
 
 
 def test_decision_columns_agree_with_the_schema_field_by_field():

@@ -84,3 +84,19 @@ def test_work_done_after_a_copy_of_the_state_is_forgotten_with_the_process() -> 
 
 def test_an_id_twice_in_one_batch_is_accepted_once() -> None:
     assert DuplicateFilter(4, MemoryState()).accept(a_column([1, 1, 2, 1])).tolist() == [False, True, False, True]
+
+
+@pytest.mark.usefixtures("ids_per_page")
+@pytest.mark.parametrize("horizon", [3, 30, 400])
+def test_another_horizon_takes_effect_from_what_the_state_holds(horizon: int) -> None:
+    """At once where it is shorter; where it is longer, once so many more ids have come."""
+    state = MemoryState()
+    before = DuplicateFilter(100, state)
+    for start in range(0, 1_000, 50):
+        before.accept(a_column(list(range(start, start + 50))))
+    after = DuplicateFilter(horizon, state.copy())
+    held = min(horizon, 100)
+    assert after.accept(a_column(list(range(1_000 - held, 1_000)))).all()
+    for start in range(1_000, 3_000, 50):
+        after.accept(a_column(list(range(start, start + 50))))
+    assert after.accept(a_column(list(range(3_000 - horizon, 3_000)))).all()

@@ -17,6 +17,7 @@ from models.services.base.settings import ServiceSettings
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+CLOSE_SECONDS = 2.0  # a batch that runs as the service ends gets so long
 
 
 class Served:
@@ -73,7 +74,10 @@ class Served:
         if self.is_ready:
             self.is_ready = False
             await self._batcher.close()
-            await self._run(self._predicting, self.model.close)
+            try:
+                await asyncio.wait_for(self._run(self._predicting, self.model.close), CLOSE_SECONDS)
+            except TimeoutError:
+                logger.warning("model %s does not come back: it is left behind", self.model.name)
         self._predicting.shutdown(wait=False, cancel_futures=True)
         self._explaining.shutdown(wait=False, cancel_futures=True)
 

@@ -14,6 +14,7 @@ OWASP, Server-Side Request Forgery Prevention Cheat Sheet
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import ipaddress
 import os
@@ -21,6 +22,7 @@ import posixpath
 import socket
 import ssl
 import stat
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -114,10 +116,15 @@ class References:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise ReferenceUnavailableError(f"the file cannot be read: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ReferenceRefusedError("the reference is no regular file")
-            return self._bounded(file.read(self._settings.max_image_bytes + 1))
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return self._bounded(file.read(self._settings.max_image_bytes + 1))
+        except OSError as error:
+            raise ReferenceUnavailableError(f"the file cannot be read: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
 
     def _require_below_a_folder(self, path: Path) -> None:
         if not any(path.is_relative_to(folder) for folder in self._folders):
@@ -130,6 +137,10 @@ class References:
             raise ReferenceRefusedError("the reference lies outside the URLs of evidence_roots")
         deadline = time.monotonic() + self._settings.fetch_timeout_seconds
         connection = self._connect(url)
+        # The socket's timeout is that of one read: a host that sends a byte now and then would never meet it.
+        cut_off = threading.Timer(self._settings.fetch_timeout_seconds, _cut_off, [connection])
+        cut_off.daemon = True
+        cut_off.start()
         try:
             target = url.path + (f"?{url.query}" if url.query else "")
             connection.request("GET", target, headers={"Accept": "image/*", "Accept-Encoding": "identity"})
@@ -142,6 +153,7 @@ class References:
         except (OSError, http.client.HTTPException) as error:
             raise ReferenceUnavailableError(f"the reference did not answer: {type(error).__name__}") from error
         finally:
+            cut_off.cancel()
             connection.close()
 
     def _body(self, response: http.client.HTTPResponse, deadline: float) -> bytes:
@@ -200,6 +212,12 @@ class _PinnedHttpsConnection(_PinnedConnection):
         self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
 
 
+def _cut_off(connection: http.client.HTTPConnection) -> None:
+    """End a connection that another thread reads from: its read fails at once."""
+    with contextlib.suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+
 def _is_url(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
@@ -214,7 +232,10 @@ def _path(text: str) -> str:
         if "://" in text:
             raise ReferenceRefusedError("a reference begins with file:///, https:// or http://")
         return text
-    parts = urllib.parse.urlsplit(text)
+    try:
+        parts = urllib.parse.urlsplit(text)
+    except ValueError:
+        raise ReferenceRefusedError("the URI cannot be read") from None
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
         raise ReferenceRefusedError("a file is named as file:///folder/name, without host, query and fragment")
     return urllib.parse.unquote(parts.path)

@@ -38,7 +38,7 @@ class Bodies:
                 async for part in request.stream():
                     held += len(part)
                     self.held_bytes += len(part)
-                    self._check_bytes(held)
+                    self._check_bytes(held, self.held_bytes)
                     parts.append(part)
         except (BodyTooLargeError, OverloadedError):
             self.held_bytes -= held
@@ -64,14 +64,14 @@ class Bodies:
             return
         if not stated.isascii() or not stated.isdigit():
             raise InvalidRequestError("Content-Length is no number")
-        self._check_bytes(int(stated))
+        self._check_bytes(int(stated), self.held_bytes + int(stated))
 
-    def _check_bytes(self, count: int) -> None:
+    def _check_bytes(self, count: int, together: int) -> None:
         if count > self._settings.max_body_bytes:
             raise BodyTooLargeError(
                 f"the body has more than {self._settings.max_body_bytes} bytes: send fewer or smaller instances"
             )
-        if self.held_bytes > self._settings.max_bodies_bytes:
+        if together > self._settings.max_bodies_bytes:
             raise OverloadedError("the bodies of all requests together are too large: ask again after Retry-After")
 
 

@@ -48,6 +48,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _watchdog: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _in_request = False
+    _reading_headers = True
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection, or close another one for it."""
@@ -70,21 +71,27 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; count what stands before the end of the headers."""
-        if not self._in_request:
-            if self not in self.guard.without_headers:
-                self._await_headers()
+        if not self._in_request and self not in self.guard.without_headers:
+            self._await_headers()
+        if self._reading_headers:  # of this request, or of one that is sent before the last was answered
             self._header_bytes += len(data)
         super().data_received(data)
-        if not self._in_request and self._header_bytes > MAX_HEADER_BYTES:
+        if self._reading_headers and self._header_bytes > MAX_HEADER_BYTES:
             self.drop("long_headers")
 
     def on_headers_complete(self) -> None:
         """Begin the request."""
         self.guard.without_headers.pop(self, None)
         self._in_request = True
+        self._reading_headers = False
         self._header_bytes = 0
         self._arm(self.guard.request_seconds, "slow_request")
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End the request's body: what comes next are headers."""
+        self._reading_headers = True
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """End the request, and wait for the next or for the end."""

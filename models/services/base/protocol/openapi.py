@@ -186,7 +186,7 @@ def _field(field: Field, settings: ServiceSettings) -> Schema:
         schema = {"oneOf": [inline, _closed({"uri": {"type": "string"}, "sha256": digest}, ["uri"])]}
     if field.description:
         schema["description"] = field.description
-    return schema
+    return schema if field.required else {"anyOf": [schema, {"type": "null"}]}  # null is as good as absent
 
 
 def _v1_answer(model: ServedModel) -> Schema:

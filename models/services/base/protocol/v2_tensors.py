@@ -46,15 +46,13 @@ def bytes_from_binary(name: str, data: memoryview, count: int) -> list[bytes]:
     """Elements of a BYTES tensor in binary: each with its length before it, 4 bytes, little-endian."""
     elements: list[bytes] = []
     at = 0
-    while at < len(data):
-        if at + 4 > len(data):
-            break
+    while at + 4 <= len(data):
         (length,) = struct.unpack_from("<I", data, at)
-        at += 4
-        if at + length > len(data):
+        end = at + 4 + length
+        if end > len(data):
             break
-        elements.append(bytes(data[at : at + length]))
-        at += length
+        elements.append(bytes(data[at + 4 : end]))
+        at = end
     if at != len(data) or len(elements) != count:
         raise InvalidRequestError(f"input {name!r} should hold {count} elements of binary BYTES, as its shape says")
     return elements

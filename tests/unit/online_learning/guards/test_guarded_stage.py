@@ -59,7 +59,8 @@ def a_command(action: str, from_ms: int = 0, **fields: Any) -> Command:
 def test_a_frozen_learner_learns_nothing(free: LearningStage) -> None:
     stage = learned([a_command("quarantine", source="*")])
     assert stage.learner.labels_seen == 0
-    assert stage.counts.quarantined == free.join.counts.labels
+    assert stage.counts.quarantined == free.join.counts.labels + free.counts.echoes
+    assert stage.take_matured() == []
 
 
 def test_a_quarantine_holds_for_its_source_between_its_places(free: LearningStage) -> None:

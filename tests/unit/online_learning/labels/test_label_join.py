@@ -27,7 +27,8 @@ FEATURES = 3
 LIFETIME, LABEL_LIFETIME = 100, 40
 SETTINGS = LabelJoinSettings(FEATURES, LIFETIME, LABEL_LIFETIME)
 
-Matured = tuple[str, int, int, bool, int, bool]
+Matured = tuple[str, int, int, bool, int, tuple[int, int] | None]
+"""Name, event time, label time, fraud, source, and source and time of the label that a correction replaces."""
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Oracle:
         if name not in self.labels:
             return []
         _, time, fraud, source = self.labels[name]
-        return [(name, event, time, fraud, source, False)]
+        return [(name, event, time, fraud, source, None)]
 
     def label(self, name: str, event: int, time: int, fraud: bool, source: int) -> list[Matured]:
         if name not in self.decisions and event < self.now - LIFETIME:
@@ -58,7 +59,7 @@ class Oracle:
         self.labels[name] = new
         if name not in self.decisions or (old is not None and old[2] == fraud):
             return []
-        return [(name, self.decisions[name], time, fraud, source, old is not None)]
+        return [(name, self.decisions[name], time, fraud, source, None if old is None else (old[3], old[1]))]
 
     def expire(self, now: int) -> set[str]:
         if now <= self.now:
@@ -96,7 +97,7 @@ def features_of(name: str) -> list[float]:
 
 def scored(rows: list[tuple[str, int]]) -> ScoredColumns:
     return ScoredColumns(
-        StringColumn.from_values([name for name, _ in rows]),
+        *(StringColumn.from_values([side + name for name, _ in rows]) for side in ("", "account-" * 30, "")),
         np.array([event for _, event in rows], np.int64),
         *(np.array([int(name[1:]) / part for name, _ in rows], np.float32) for part in (100, 200, 300)),
         np.array([features_of(name) for name, _ in rows], np.float32).reshape(len(rows), FEATURES),
@@ -105,8 +106,10 @@ def scored(rows: list[tuple[str, int]]) -> ScoredColumns:
 
 def labels(rows: list[tuple[str, int, int, bool, int]]) -> LabelColumns:
     ids = StringColumn.from_values([row[0] for row in rows])
+    # The label says nothing true of the sides, and another event time: the decision's count.
+    side = StringColumn.from_values(["somebody-else" for _ in rows])
     return LabelColumns(
-        ids, ids, ids, np.array([row[1] for row in rows], np.int64), np.array([row[2] for row in rows], np.int64),
+        ids, side, side, np.array([row[1] for row in rows], np.int64), np.array([row[2] for row in rows], np.int64),
         np.array([row[3] for row in rows], np.bool_), np.array([row[4] for row in rows], np.uint8), ids,
     )  # fmt: skip
 
@@ -120,10 +123,13 @@ def listed(matured: MaturedColumns) -> list[Matured]:
         assert matured.model_score[i] == np.float32(int(name[1:]) / 200)
         assert matured.learner_score[i] == np.float32(int(name[1:]) / 300)
         assert matured.features[i].tobytes() == expected.tobytes()
+        ids = (matured.transaction_id, matured.account_id, matured.counterparty_id)
+        assert [column.text_at(i) for column in ids] == [name, "account-" * 30 + name, name]
+        replaced = (int(matured.replaced_source[i]), int(matured.replaced_label_time_ms[i]))
         found.append(
             (
                 name, int(matured.event_time_ms[i]), int(matured.label_time_ms[i]), bool(matured.is_fraud[i]),
-                int(matured.source[i]), bool(matured.is_correction[i]),
+                int(matured.source[i]), replaced if matured.is_correction[i] else None,
             )
         )  # fmt: skip
     return found
@@ -212,7 +218,12 @@ def test_state_and_index_are_bounded_by_the_lifetimes() -> None:
         ids = StringColumn.from_values([f"{now}-{i}" for i in range(200)])
         n = len(ids)
         block = ScoredColumns(
-            ids, np.full(n, now, np.int64), *[np.zeros(n, np.float32)] * 3, np.zeros((n, FEATURES), np.float32)
+            ids,
+            ids,
+            ids,
+            np.full(n, now, np.int64),
+            *[np.zeros(n, np.float32)] * 3,
+            np.zeros((n, FEATURES), np.float32),
         )
         join.take_decisions(block)
         join.expire(now)

@@ -46,6 +46,8 @@ class ToyModel(ServedModel):
     def preprocess(self, instance: Instance) -> Any:
         if instance["memo"] == "unusable":
             raise InvalidInstanceError("the memo cannot be used: send another")
+        if not isinstance(instance.get("payment", {}), dict):
+            raise InvalidInstanceError("the payment should be an object")
         if instance["memo"] == "crash":
             raise RuntimeError("a fault of the model")
         return instance
@@ -55,7 +57,7 @@ class ToyModel(ServedModel):
         self.predicting.set()
         memos = [one["memo"] for one in prepared]
         if "wait" in memos:
-            self.gate.wait(30)
+            self.gate.wait(600)
         if "fail" in memos:
             raise RuntimeError("the batch fails")
         return [self._predict(one) for one in prepared]
@@ -94,3 +96,10 @@ def an_image(kind: str = "PNG", size: tuple[int, int] = (40, 30), seed: int = 1,
     file = io.BytesIO()
     Image.fromarray((pixels % 256).astype(np.uint8), "RGB").save(file, kind, **options)
     return file.getvalue()
+
+
+if __name__ == "__main__":
+    from models.services.base.process import run_service
+    from models.services.base.settings import ServiceSettings
+
+    raise SystemExit(run_service("toy", [ToyModel()], ServiceSettings()))
