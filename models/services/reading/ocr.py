@@ -26,7 +26,7 @@ class Line:
 
 
 def has_ocr() -> bool:
-    """Whether the OCR package is installed (`pip install 'weir[evidence]'`)."""
+    """Whether the OCR package is installed (`pip install 'weir[ocr]'`)."""
     return find_spec("rapidocr_onnxruntime") is not None
 
 
