@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("font_roboto", reason="the documents extra is not installed")
-pytest.importorskip("rapidocr_onnxruntime", reason="the ocr extra is not installed")
+pytest.importorskip("rapidocr_onnxruntime", reason="OCR cannot be loaded", exc_type=ImportError)
 
 from models.services.base.errors import InvalidInstanceError
 from models.services.base.model import ImageContent
