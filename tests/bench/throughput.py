@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import itertools
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from deploy.local.jars import Jars
-from deploy.local.processes import free_ports
-from deploy.local.stack import HOME, LocalStack
+from deploy.local.stack import LocalStack
 from deploy.local.submit import submit_job
 from deploy.local.topics import create_topics
 from jobs.settings import DEFAULT_MODEL
 from tests.bench.measures import BenchError, CpuMeter, Helper
 from tests.bench.openloop import job_arguments
+from tests.bench.peer_programs import PEERS, peer_processes, peers_python
 from tests.bench.stages import StageMeter
 
-PEERS = Path(__file__).parent / "peers"
 PREFIX = "drain."
 PARTITIONS = 4
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0  # until the first record comes out: a start of Flink's client and of Python on a busy machine
 CANCEL_SECONDS = 180.0  # a saturated worker first ends the batch it is in
-WORK = "originator's features, model, some rules (tests/bench/peers/per_event.py)"
-PROCESS_PEERS = {
-    "quix_job": ("quix-streams 3.28.1", WORK),
-    "bytewax_job": ("bytewax 0.21.1", f"{WORK}; at least once"),
-    "river_loop": ("River 0.23.0 in a loop", "the same with River's regression as the model; state in memory alone"),
-}
-"""Scripts in `peers/` that run as processes of their own, one for each slot: system and work."""
 FIRST_SHARE, LAST_SHARE = 0.1, 0.9
 """The rate is taken between these shares of what came out: without the start and the last partition."""
 
@@ -70,36 +54,37 @@ class Drain:
 
 
 def run_drains(
-    stack: LocalStack, drain: Drain, with_peers: bool, say: Callable[[str], None]
+    stack: LocalStack, drain: Drain, peers: Sequence[str], say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Measure ours, and then each peer; yield the result of each."""
+    """Measure ours, and then each peer by its name; yield the result of each."""
     servers = stack.bootstrap_servers
     create_topics({"bootstrap.servers": servers}, PREFIX, {"transactions": PARTITIONS, "decisions": PARTITIONS})
     say(f"preloading {drain.events:,} transactions")
-    _preload(servers, drain)
-    slots = stack.options.taskmanagers
+    preload(servers, drain)
     with _flink_job(
         stack, "jobs.score_transactions", job_arguments(drain.parallelism), {"WEIR_TOPIC_PREFIX": PREFIX}
     ) as check:
         yield {"system": "weir", "work": "all of it", **_measure(stack, f"{PREFIX}decisions", drain, check, {})}
-    if not with_peers:
-        return
-    source, models = f"{PREFIX}transactions", str(DEFAULT_MODEL)
-    sinks = {name: f"{PREFIX}{name}" for name in ("flink-per-event", *PROCESS_PEERS)}
-    _create(servers, list(sinks.values()))
-    work = WORK
-    arguments = [source, sinks["flink-per-event"], models, str(slots)]
-    with _flink_job(stack, "tests.bench.peers.flink_job", arguments, {}) as check:
-        measured = _measure(stack, sinks["flink-per-event"], drain, check, {})
-    yield {"system": "PyFlink, per event", "work": work, **measured}
-    python = peers_python(say)
-    for name, (system, work) in PROCESS_PEERS.items():
-        arguments = [servers, source, sinks[name], models]
-        with _processes(python, name, slots, arguments) as (check, pids):
-            yield {"system": system, "work": work, **_measure(stack, sinks[name], drain, check, pids)}
+    for name in peers:
+        yield run_peer(stack, name, drain, say)
 
 
-def _preload(servers: str, drain: Drain) -> None:
+def run_peer(stack: LocalStack, name: str, drain: Drain, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure one peer on the preloaded topic."""
+    peer, source, sink, models = PEERS[name], f"{PREFIX}transactions", f"{PREFIX}{name}", str(DEFAULT_MODEL)
+    servers, slots = stack.bootstrap_servers, stack.options.taskmanagers
+    _create(servers, [sink])
+    named = {"system": peer.system, "work": peer.work}
+    if peer.in_flink:
+        module = f"tests.bench.peers.{peer.script}"
+        with _flink_job(stack, module, [source, sink, models, str(slots)], {}) as check:
+            return named | _measure(stack, sink, drain, check, {})
+    with peer_processes(peers_python(say), peer, slots, [servers, source, sink, models]) as (check, pids):
+        return named | _measure(stack, sink, drain, check, pids)
+
+
+def preload(servers: str, drain: Drain) -> None:
+    """Fill the topic that all work through."""
     task = {"servers": servers, "topic": f"{PREFIX}transactions", "events": drain.events, "accounts": drain.accounts}
     sender = Helper("tests.bench.sender", {**task, "seed": 11, "end_ms": time.time_ns() // 1_000_000})
     try:
@@ -223,71 +208,3 @@ def _flink_job(
     yield check
     # Not in a finally: after a failure the stack is stopped with everything in it, and the failure is what to report.
     rest.cancel(job, CANCEL_SECONDS)
-
-
-@contextmanager
-def _processes(
-    python: Path, script: str, count: int, arguments: list[str]
-) -> Iterator[tuple[Callable[[], None], dict[str, int]]]:
-    folder = Path(tempfile.mkdtemp(prefix="weir-bench-"))
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment["PYTHONWARNINGS"] = "ignore"
-    if script == "bytewax_job":
-        subprocess.run([str(python), "-m", "bytewax.recovery", str(folder), str(count)], check=True)
-    addresses = ";".join(f"127.0.0.1:{port}" for port in free_ports(count))
-    own = {
-        "quix_job": lambda i: [str(folder / f"state-{i}")],
-        "bytewax_job": lambda i: [str(folder), str(i), addresses],
-        "river_loop": lambda i: [str(i)],
-    }[script]
-    started = [
-        subprocess.Popen([str(python), str(PEERS / f"{script}.py"), *arguments, *own(i)], env=environment)
-        for i in range(count)
-    ]
-
-    def check() -> None:
-        if any(process.poll() is not None for process in started):
-            raise BenchError(f"a process of {script} ended; see its messages above")
-
-    try:
-        yield check, {f"{script}-{i}": process.pid for i, process in enumerate(started)}
-    finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def peers_python(say: Callable[[str], None]) -> Path:
-    """Return the Python of the peers' own environment, and make it if it is not there."""
-    folder = HOME / "peers"
-    python, stamp = folder / "bin" / "python", folder / "installed"
-    wanted = hashlib.sha256((PEERS / "requirements.txt").read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return python
-    say("installing the peers' packages into their own environment (once)")
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--disable-pip-version-check",
-            "-r",
-            str(PEERS / "requirements.txt"),
-        ],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BenchError(f"{' '.join(command[:4])} failed:\n{done.stderr[-2000:]}\nuse --no-peers to go without")
-    stamp.write_text(wanted)
-    return python

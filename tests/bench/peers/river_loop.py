@@ -14,8 +14,9 @@ import time
 from typing import Any
 
 from confluent_kafka import Consumer, Producer
-from per_event import History, PerEventScorer  # the folder of this script is on the path, in the peer's own environment
 from river import linear_model, preprocessing
+
+from tests.bench.peers.per_event import History, PerEventScorer
 
 COMMIT_SECONDS = 2.0  # as often as the measured job takes its checkpoints
 AT_ONCE = 500
