@@ -6,10 +6,10 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from deploy.local.jars import Jars
@@ -29,6 +29,8 @@ START_SECONDS = 120.0  # until the first record comes out: a start of Flink's cl
 CANCEL_SECONDS = 180.0  # a saturated worker first ends the batch it is in
 FIRST_SHARE, LAST_SHARE = 0.1, 0.9
 """The rate is taken between these shares of what came out: without the start and the last partition."""
+WHOLE_PER_SECOND = 1_000  # events of a prefix that is drained whole, for each second of a drain
+WHOLE_LIMIT = 5  # times a drain's seconds; then the rate is that of what came out until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +81,23 @@ def run_peer(stack: LocalStack, name: str, drain: Drain, say: Callable[[str], No
         module = f"tests.bench.peers.{peer.script}"
         with _flink_job(stack, module, [source, sink, models, str(slots)], {}) as check:
             return named | _measure(stack, sink, drain, check, {})
+    begins = None
+    if peer.first_topic:
+        source, events = f"{PREFIX}prefix", min(drain.events, int(WHOLE_PER_SECOND * drain.seconds))
+        _create(servers, [source])
+        preload(servers, drain, source, events)
+        drain = replace(drain, events=events, seconds=WHOLE_LIMIT * drain.seconds)
+        begins = peer.first_topic.format(source=source)
     with peer_processes(peers_python(say), peer, slots, [servers, source, sink, models]) as (check, pids):
-        return named | _measure(stack, sink, drain, check, pids)
+        return named | _measure(stack, sink, drain, check, pids, begins)
 
 
-def preload(servers: str, drain: Drain) -> None:
-    """Fill the topic that all work through."""
-    task = {"servers": servers, "topic": f"{PREFIX}transactions", "events": drain.events, "accounts": drain.accounts}
+def preload(servers: str, drain: Drain, topic: str = f"{PREFIX}transactions", count: int | None = None) -> None:
+    """Fill a topic with the transactions that all work through, or with the first `count` of them."""
+    task = {"servers": servers, "topic": topic, "events": drain.events, "accounts": drain.accounts}
     sender = Helper("tests.bench.sender", {**task, "seed": 11, "end_ms": time.time_ns() // 1_000_000})
     try:
-        if lost := sender.ask({"send": {"rate": 0, "count": drain.events}})["lost"]:
+        if lost := sender.ask({"send": {"rate": 0, "count": count or drain.events}})["lost"]:
             raise BenchError(f"{lost} records of the preloaded topic were not taken by the broker")
     finally:
         sender.stop()
@@ -113,8 +122,13 @@ class _OutputMeter:
         self._partitions = [TopicPartition(topic, p) for p in range(PARTITIONS)]
 
     def count(self) -> int:
-        """Return the number of records so far."""
-        return sum(int(self._consumer.get_watermark_offsets(p, timeout=30)[1]) for p in self._partitions)
+        """Return the number of records so far; 0 of a topic that is not there yet."""
+        try:
+            return sum(int(self._consumer.get_watermark_offsets(p, timeout=30)[1]) for p in self._partitions)
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART):
+                return 0
+            raise
 
     def close(self) -> None:
         """Leave the broker."""
@@ -122,17 +136,36 @@ class _OutputMeter:
 
 
 def _measure(
-    stack: LocalStack, topic: str, drain: Drain, check: Callable[[], None], pids: dict[str, int]
+    stack: LocalStack,
+    topic: str,
+    drain: Drain,
+    check: Callable[[], None],
+    pids: dict[str, int],
+    begins: str | None = None,
 ) -> dict[str, Any]:
-    with closing(_OutputMeter(stack.bootstrap_servers, topic)) as meter:
-        return _follow(stack, meter, drain, check, pids)
+    """Follow what comes out of a system.
+
+    With `begins`, a topic of the system's own, the whole drain is timed, from the first record there to the last
+    decision: a system that reads ahead of what it gives shows no rate in between.
+    """
+    with (
+        closing(_OutputMeter(stack.bootstrap_servers, topic)) as meter,
+        closing(_OutputMeter(stack.bootstrap_servers, begins or topic)) as start,
+    ):
+        return _follow(stack, meter, start, drain, check, pids, is_whole=begins is not None)
 
 
 def _follow(
-    stack: LocalStack, meter: _OutputMeter, drain: Drain, check: Callable[[], None], pids: dict[str, int]
+    stack: LocalStack,
+    meter: _OutputMeter,
+    begins: _OutputMeter,
+    drain: Drain,
+    check: Callable[[], None],
+    pids: dict[str, int],
+    is_whole: bool,
 ) -> dict[str, Any]:
     start = time.monotonic()
-    while not meter.count():
+    while not begins.count():
         check()
         if time.monotonic() - start > START_SECONDS:
             raise BenchError(f"nothing came out within {START_SECONDS:.0f} s")
@@ -158,6 +191,8 @@ def _follow(
     (from_s, from_count), (until_s, until_count) = (
         next(point for point in curve if point[1] >= share * total) for share in (FIRST_SHARE, LAST_SHARE)
     )
+    if is_whole:
+        (from_s, from_count), (until_s, until_count) = (first, 0), curve[-1]
     if until_s <= from_s:
         raise BenchError(f"{total:,} records came out too fast to measure: preload more with --preload")
     return {
