@@ -15,7 +15,9 @@ Left out, which makes the peer faster, never slower:
 - labels: no stream of labels is read. The features of labelled fraud are what they are without a label (0 or missing),
   and need no state;
 - the model's contributions among the reasons (one walk of every tree for an alert), and the alerts themselves;
-- dead letters, validation, rules changed at run time, `warming` of rules whose window is not full yet;
+- dead letters, validation, rules changed at run time;
+- `warming`: nobody asks how far back the stream reaches, so a rule whose window is not full yet may hit, which costs
+  some of the first decisions a few microseconds more to encode;
 - the numbers of touches in their order, and the order of an account's decisions: whichever is complete first leaves;
 - waiting with a bound for a partial that does not come: it waits for ever.
 
