@@ -76,7 +76,7 @@ bench-backtest: setup  ## Measure back-tests of rules, on the ledger and on a fi
 drift-recovery: setup  ## Let a new fraud pattern begin in mid-stream; plot who finds it.
 	$(RUN) -m tests.bench.drift_recovery $(ARGS)
 
-bench: setup jars .venv/made-bench  ## Measure throughput and latency, beside a per-event job and quix-streams.
+bench: setup jars .venv/made-bench  ## Measure throughput and latency, beside per-event programs (--peers chooses).
 	$(RUN) -m tests.bench $(ARGS)
 
 accuracy: setup .venv/made-train  ## Compare with XGBoost on the Fraud Detection Handbook's weeks, by its protocol.

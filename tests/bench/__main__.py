@@ -23,6 +23,7 @@ from deploy.local.errors import StackError
 from deploy.local.stack import HOME, LocalStack, StackOptions
 from tests.bench.measures import REPOSITORY, BenchError, machine
 from tests.bench.openloop import Sweep, run_sweep
+from tests.bench.peer_programs import PEERS
 from tests.bench.report import print_drains, print_steps, write_reports
 from tests.bench.throughput import Drain, run_drains
 
@@ -46,6 +47,7 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--peer-slots", type=int, default=cores, help="slots of the others (default: the cores)")
     parser.add_argument("--microbatch-ms", type=int, help="of our job while latency is measured (default: its own)")
+    parser.add_argument("--peers", nargs="+", choices=tuple(PEERS), default=tuple(PEERS), help="which (default: all)")
     parser.add_argument("--no-peers", action="store_true", help="measure ours only")
     parser.add_argument("--no-latency", action="store_true", help="measure throughput only")
     parser.add_argument("--no-throughput", action="store_true", help="measure latency only")
@@ -121,7 +123,7 @@ def main(argv: list[str]) -> int:
             stack.down(delete_data=True)
         if not options.no_throughput:
             with peer_stack:
-                for result in run_drains(peer_stack, drain, not options.no_peers, say):
+                for result in run_drains(peer_stack, drain, () if options.no_peers else options.peers, say):
                     results["drains"].append(result)
                     say(f"{result['system']}: {result['events_per_second']:,} events/s")
     except (BenchError, StackError, KafkaException) as error:

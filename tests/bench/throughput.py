@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import itertools
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from deploy.local.jars import Jars
-from deploy.local.processes import free_ports
-from deploy.local.stack import HOME, LocalStack
+from deploy.local.stack import LocalStack
 from deploy.local.submit import submit_job
 from deploy.local.topics import create_topics
 from jobs.settings import DEFAULT_MODEL
 from tests.bench.measures import BenchError, CpuMeter, Helper
 from tests.bench.openloop import job_arguments
+from tests.bench.peer_programs import PEERS, peer_processes, peers_python
 from tests.bench.stages import StageMeter
 
-PEERS = Path(__file__).parent / "peers"
 PREFIX = "drain."
 PARTITIONS = 4
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0  # until the first record comes out: a start of Flink's client and of Python on a busy machine
 CANCEL_SECONDS = 180.0  # a saturated worker first ends the batch it is in
-WORK = "originator's features, model, some rules (tests/bench/peers/per_event.py)"
-PROCESS_PEERS = {
-    "quix_job": ("quix-streams 3.28.1", WORK),
-    "bytewax_job": ("bytewax 0.21.1", f"{WORK}; at least once"),
-    "river_loop": ("River 0.23.0 in a loop", "the same with River's regression as the model; state in memory alone"),
-}
-"""Scripts in `peers/` that run as processes of their own, one for each slot: system and work."""
 FIRST_SHARE, LAST_SHARE = 0.1, 0.9
 """The rate is taken between these shares of what came out: without the start and the last partition."""
+WHOLE_PER_SECOND = 1_000  # events of a prefix that is drained whole, for each second of a drain
+WHOLE_LIMIT = 5  # times a drain's seconds; then the rate is that of what came out until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,40 +56,48 @@ class Drain:
 
 
 def run_drains(
-    stack: LocalStack, drain: Drain, with_peers: bool, say: Callable[[str], None]
+    stack: LocalStack, drain: Drain, peers: Sequence[str], say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Measure ours, and then each peer; yield the result of each."""
+    """Measure ours, and then each peer by its name; yield the result of each."""
     servers = stack.bootstrap_servers
     create_topics({"bootstrap.servers": servers}, PREFIX, {"transactions": PARTITIONS, "decisions": PARTITIONS})
     say(f"preloading {drain.events:,} transactions")
-    _preload(servers, drain)
-    slots = stack.options.taskmanagers
+    preload(servers, drain)
     with _flink_job(
         stack, "jobs.score_transactions", job_arguments(drain.parallelism), {"WEIR_TOPIC_PREFIX": PREFIX}
     ) as check:
         yield {"system": "weir", "work": "all of it", **_measure(stack, f"{PREFIX}decisions", drain, check, {})}
-    if not with_peers:
-        return
-    source, models = f"{PREFIX}transactions", str(DEFAULT_MODEL)
-    sinks = {name: f"{PREFIX}{name}" for name in ("flink-per-event", *PROCESS_PEERS)}
-    _create(servers, list(sinks.values()))
-    work = WORK
-    arguments = [source, sinks["flink-per-event"], models, str(slots)]
-    with _flink_job(stack, "tests.bench.peers.flink_job", arguments, {}) as check:
-        measured = _measure(stack, sinks["flink-per-event"], drain, check, {})
-    yield {"system": "PyFlink, per event", "work": work, **measured}
-    python = peers_python(say)
-    for name, (system, work) in PROCESS_PEERS.items():
-        arguments = [servers, source, sinks[name], models]
-        with _processes(python, name, slots, arguments) as (check, pids):
-            yield {"system": system, "work": work, **_measure(stack, sinks[name], drain, check, pids)}
+    for name in peers:
+        yield run_peer(stack, name, drain, say)
 
 
-def _preload(servers: str, drain: Drain) -> None:
-    task = {"servers": servers, "topic": f"{PREFIX}transactions", "events": drain.events, "accounts": drain.accounts}
+def run_peer(stack: LocalStack, name: str, drain: Drain, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure one peer on the preloaded topic."""
+    peer, source, sink, models = PEERS[name], f"{PREFIX}transactions", f"{PREFIX}{name}", str(DEFAULT_MODEL)
+    servers, slots = stack.bootstrap_servers, stack.options.taskmanagers
+    _create(servers, [sink])
+    named = {"system": peer.system, "work": peer.work}
+    if peer.in_flink:
+        module = f"tests.bench.peers.{peer.script}"
+        with _flink_job(stack, module, [source, sink, models, str(slots)], {}) as check:
+            return named | _measure(stack, sink, drain, check, {})
+    begins = None
+    if peer.first_topic:
+        source, events = f"{PREFIX}prefix", min(drain.events, int(WHOLE_PER_SECOND * drain.seconds))
+        _create(servers, [source])
+        preload(servers, drain, source, events)
+        drain = replace(drain, events=events, seconds=WHOLE_LIMIT * drain.seconds)
+        begins = peer.first_topic.format(source=source)
+    with peer_processes(peers_python(say), peer, slots, [servers, source, sink, models]) as (check, pids):
+        return named | _measure(stack, sink, drain, check, pids, begins)
+
+
+def preload(servers: str, drain: Drain, topic: str = f"{PREFIX}transactions", count: int | None = None) -> None:
+    """Fill a topic with the transactions that all work through, or with the first `count` of them."""
+    task = {"servers": servers, "topic": topic, "events": drain.events, "accounts": drain.accounts}
     sender = Helper("tests.bench.sender", {**task, "seed": 11, "end_ms": time.time_ns() // 1_000_000})
     try:
-        if lost := sender.ask({"send": {"rate": 0, "count": drain.events}})["lost"]:
+        if lost := sender.ask({"send": {"rate": 0, "count": count or drain.events}})["lost"]:
             raise BenchError(f"{lost} records of the preloaded topic were not taken by the broker")
     finally:
         sender.stop()
@@ -128,8 +122,13 @@ class _OutputMeter:
         self._partitions = [TopicPartition(topic, p) for p in range(PARTITIONS)]
 
     def count(self) -> int:
-        """Return the number of records so far."""
-        return sum(int(self._consumer.get_watermark_offsets(p, timeout=30)[1]) for p in self._partitions)
+        """Return the number of records so far; 0 of a topic that is not there yet."""
+        try:
+            return sum(int(self._consumer.get_watermark_offsets(p, timeout=30)[1]) for p in self._partitions)
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART):
+                return 0
+            raise
 
     def close(self) -> None:
         """Leave the broker."""
@@ -137,17 +136,36 @@ class _OutputMeter:
 
 
 def _measure(
-    stack: LocalStack, topic: str, drain: Drain, check: Callable[[], None], pids: dict[str, int]
+    stack: LocalStack,
+    topic: str,
+    drain: Drain,
+    check: Callable[[], None],
+    pids: dict[str, int],
+    begins: str | None = None,
 ) -> dict[str, Any]:
-    with closing(_OutputMeter(stack.bootstrap_servers, topic)) as meter:
-        return _follow(stack, meter, drain, check, pids)
+    """Follow what comes out of a system.
+
+    With `begins`, a topic of the system's own, the whole drain is timed, from the first record there to the last
+    decision: a system that reads ahead of what it gives shows no rate in between.
+    """
+    with (
+        closing(_OutputMeter(stack.bootstrap_servers, topic)) as meter,
+        closing(_OutputMeter(stack.bootstrap_servers, begins or topic)) as start,
+    ):
+        return _follow(stack, meter, start, drain, check, pids, is_whole=begins is not None)
 
 
 def _follow(
-    stack: LocalStack, meter: _OutputMeter, drain: Drain, check: Callable[[], None], pids: dict[str, int]
+    stack: LocalStack,
+    meter: _OutputMeter,
+    begins: _OutputMeter,
+    drain: Drain,
+    check: Callable[[], None],
+    pids: dict[str, int],
+    is_whole: bool,
 ) -> dict[str, Any]:
     start = time.monotonic()
-    while not meter.count():
+    while not begins.count():
         check()
         if time.monotonic() - start > START_SECONDS:
             raise BenchError(f"nothing came out within {START_SECONDS:.0f} s")
@@ -173,6 +191,8 @@ def _follow(
     (from_s, from_count), (until_s, until_count) = (
         next(point for point in curve if point[1] >= share * total) for share in (FIRST_SHARE, LAST_SHARE)
     )
+    if is_whole:
+        (from_s, from_count), (until_s, until_count) = (first, 0), curve[-1]
     if until_s <= from_s:
         raise BenchError(f"{total:,} records came out too fast to measure: preload more with --preload")
     return {
@@ -223,71 +243,3 @@ def _flink_job(
     yield check
     # Not in a finally: after a failure the stack is stopped with everything in it, and the failure is what to report.
     rest.cancel(job, CANCEL_SECONDS)
-
-
-@contextmanager
-def _processes(
-    python: Path, script: str, count: int, arguments: list[str]
-) -> Iterator[tuple[Callable[[], None], dict[str, int]]]:
-    folder = Path(tempfile.mkdtemp(prefix="weir-bench-"))
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment["PYTHONWARNINGS"] = "ignore"
-    if script == "bytewax_job":
-        subprocess.run([str(python), "-m", "bytewax.recovery", str(folder), str(count)], check=True)
-    addresses = ";".join(f"127.0.0.1:{port}" for port in free_ports(count))
-    own = {
-        "quix_job": lambda i: [str(folder / f"state-{i}")],
-        "bytewax_job": lambda i: [str(folder), str(i), addresses],
-        "river_loop": lambda i: [str(i)],
-    }[script]
-    started = [
-        subprocess.Popen([str(python), str(PEERS / f"{script}.py"), *arguments, *own(i)], env=environment)
-        for i in range(count)
-    ]
-
-    def check() -> None:
-        if any(process.poll() is not None for process in started):
-            raise BenchError(f"a process of {script} ended; see its messages above")
-
-    try:
-        yield check, {f"{script}-{i}": process.pid for i, process in enumerate(started)}
-    finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def peers_python(say: Callable[[str], None]) -> Path:
-    """Return the Python of the peers' own environment, and make it if it is not there."""
-    folder = HOME / "peers"
-    python, stamp = folder / "bin" / "python", folder / "installed"
-    wanted = hashlib.sha256((PEERS / "requirements.txt").read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return python
-    say("installing the peers' packages into their own environment (once)")
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--disable-pip-version-check",
-            "-r",
-            str(PEERS / "requirements.txt"),
-        ],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BenchError(f"{' '.join(command[:4])} failed:\n{done.stderr[-2000:]}\nuse --no-peers to go without")
-    stamp.write_text(wanted)
-    return python

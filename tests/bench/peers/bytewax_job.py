@@ -17,7 +17,8 @@ from bytewax.connectors.kafka import KafkaSinkMessage
 from bytewax.connectors.kafka import operators as kop
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
-from per_event import History, PerEventScorer  # the folder of this script is on the path, in the peer's own environment
+
+from tests.bench.peers.per_event import History, PerEventScorer
 
 SNAPSHOT_SECONDS = 2.0  # as often as the measured job takes its checkpoints
 

@@ -6,28 +6,15 @@ object reuse, hashmap state and checkpoints as the measured cluster has them; ev
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pyflink.common import Configuration, Row, Types, WatermarkStrategy
-from pyflink.common.serialization import ByteArraySchema
-from pyflink.datastream import (
-    KeyedProcessFunction,
-    MapFunction,
-    RuntimeContext,
-    StreamExecutionEnvironment,
-)
-from pyflink.datastream.connectors.base import DeliveryGuarantee
-from pyflink.datastream.connectors.kafka import (
-    KafkaOffsetsInitializer,
-    KafkaRecordSerializationSchema,
-    KafkaSink,
-    KafkaSource,
-)
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, MapFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
+from tests.bench.peers.flink_ends import environment_of, kafka_sink, kafka_source
 from tests.bench.peers.per_event import PerEventScorer
 
 JOB_NAME = "bench-per-event"
@@ -70,45 +57,14 @@ class Score(KeyedProcessFunction):
 def main(argv: Sequence[str] | None = None) -> int:
     """Submit: SOURCE_TOPIC SINK_TOPIC MODELS_DIR PARALLELISM."""
     source_topic, sink_topic, models_dir, parallelism = list(argv if argv is not None else sys.argv[1:])
-    servers = os.environ["WEIR_BOOTSTRAP_SERVERS"]
-    configuration = Configuration()
-    configuration.set_string("pipeline.object-reuse", "true")
-    configuration.set_string("execution.checkpointing.mode", "EXACTLY_ONCE")
-    environment = StreamExecutionEnvironment.get_execution_environment(configuration)
-    environment.set_parallelism(int(parallelism))
-    source = (
-        KafkaSource.builder()
-        .set_bootstrap_servers(servers)
-        .set_topics(source_topic)
-        .set_group_id(JOB_NAME)
-        .set_starting_offsets(KafkaOffsetsInitializer.earliest())
-        .set_value_only_deserializer(ByteArraySchema())
-        .build()
-    )
-    serializer = (
-        KafkaRecordSerializationSchema.builder()
-        .set_topic(sink_topic)
-        .set_value_serialization_schema(ByteArraySchema())
-        .build()
-    )
-    sink = (
-        KafkaSink.builder()
-        .set_bootstrap_servers(servers)
-        .set_record_serializer(serializer)
-        .set_delivery_guarantee(DeliveryGuarantee.EXACTLY_ONCE)
-        .set_transactional_id_prefix(JOB_NAME)
-        .set_property("transaction.timeout.ms", "600000")
-        .set_property("linger.ms", "1")
-        .set_property("compression.type", "lz4")
-        .build()
-    )
+    environment = environment_of(int(parallelism))
     record = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
-    records: Any = environment.from_source(source, WatermarkStrategy.no_watermarks(), "transactions")
+    records: Any = kafka_source(environment, source_topic, JOB_NAME)
     (
         records.map(WithAccount(models_dir), record)
         .key_by(lambda row: row[0], Types.STRING())
         .process(Score(models_dir), Types.PRIMITIVE_ARRAY(Types.BYTE()))
-        .sink_to(sink)
+        .sink_to(kafka_sink(sink_topic, JOB_NAME))
     )
     environment.execute_async(JOB_NAME)
     return 0

@@ -14,35 +14,21 @@ Imports nothing of Weir, so that it runs in the peer's own environment.
 
 from __future__ import annotations
 
-import io
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-import fastavro
 import numpy as np
-import onnxruntime
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+from tests.bench.peers.avro_records import AvroRecords
+from tests.bench.peers.history import DAY, HOUR, MINUTE
+from tests.bench.peers.shipped_model import ShippedModel
+
 WINDOWS = (("10m", 10 * MINUTE), ("1h", HOUR), ("1d", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY))
 HISTORY_MS = 30 * DAY
-SINGLE_OBJECT_HEADER = 10  # C3 01 and the schema's fingerprint
 
 History = list[list[Any]]
 """[event_time_ms, amount, counterparty] of an account's transactions of the last 30 days, in the order of arrival."""
-
-
-def _schema(name: str) -> Any:
-    """Parse a schema; without logical types, since fastavro would make a datetime of every timestamp."""
-
-    def plain(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {key: plain(value) for key, value in node.items() if key != "logicalType"}
-        return [plain(value) for value in node] if isinstance(node, list) else node
-
-    return fastavro.parse_schema(plain(json.loads((REPOSITORY / "schemas" / f"{name}.avsc").read_text())))
 
 
 class PerEventScorer:
@@ -55,40 +41,18 @@ class PerEventScorer:
     """
 
     def __init__(self, models_dir: str) -> None:
-        folder = Path(models_dir)
-        card = json.loads((folder / "card.json").read_text())
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        self._transaction = _schema("transaction")
-        self._decision = _schema("decision")
-        self._names = card["features"]
-        self._index = {name: i for i, name in enumerate(self._names)}
-        self._nothing_known = np.full((1, len(self._names)), np.nan, np.float32)
-        self._nothing_known[0, [i for i, name in enumerate(self._names) if name.startswith("channel_")]] = 0.0
-        combination = dict(card["combination"])
-        self._intercept = combination.pop("intercept")
-        self._parts = [
-            (onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), options), weight)
-            for name, weight in combination.items()
-        ]
-        self._thresholds = card["thresholds"]["review"], card["thresholds"]["decline"]
-        self._model = {"model_name": card["name"], "model_version": card["version"], "model_sha256": "0" * 64}
-        self._feature_set = card["feature_set"]
-        rates = json.loads((REPOSITORY / "models" / "features" / "rates.json").read_text())
-        default = rates["digits_default"]
-        self._rates = {c: r / 10 ** rates["digits"].get(c, default) for c, r in rates["rates"].items()}
-
-    def decode(self, value: bytes) -> dict[str, Any]:
-        """Return the transaction of a record."""
-        stream = io.BytesIO(value)
-        stream.seek(SINGLE_OBJECT_HEADER)
-        return fastavro.schemaless_reader(stream, self._transaction)  # type: ignore[return-value]
+        self._model = ShippedModel(Path(models_dir))
+        self._records = AvroRecords()
+        self.decode = self._records.decode
+        names = self._model.names
+        self._index = {name: i for i, name in enumerate(names)}
+        self._nothing_known = np.full((1, len(names)), np.nan, np.float32)
+        self._nothing_known[0, [i for i, name in enumerate(names) if name.startswith("channel_")]] = 0.0
 
     def score(self, transaction: dict[str, Any], history: History) -> tuple[bytes, History]:
         """Return the encoded decision and the account's next history."""
         now = transaction["event_time_ms"]
-        amount = transaction["amount_minor"] * self._rates.get(transaction["currency"], 0.01)
+        amount = transaction["amount_minor"] * self._records.cents.get(transaction["currency"], 1.0) / 100
         features = self._features(transaction, now, amount, history)
         X = self._nothing_known.copy()
         index = self._index
@@ -97,7 +61,7 @@ class PerEventScorer:
                 X[0, index[name]] = value
         score = self.probability(features, X)
         hits = rule_hits(features, transaction["channel"])
-        review, decline = self._thresholds
+        review, decline = self._model.thresholds
         outcome = "decline" if score >= decline else "review" if score >= review or len(hits) > 1 else "approve"
         decision = self._encode(transaction, X[0], score, outcome, hits)
         oldest = now - HISTORY_MS
@@ -108,12 +72,7 @@ class PerEventScorer:
 
     def probability(self, features: dict[str, Any], X: Any) -> float:
         """Return the model's probability, from the features by name or as a row of its inputs."""
-        log_odds = self._intercept
-        for session, weight in self._parts:
-            p = float(session.run(["fraud_probability"], {"features": X})[0].reshape(-1)[0])
-            p = min(max(p, 1e-7), 1 - 1e-7)
-            log_odds += weight * math.log(p / (1 - p))
-        return 1 / (1 + math.exp(-log_odds))
+        return self._model.probability(X)
 
     def _features(self, t: dict[str, Any], now: int, amount: float, history: History) -> dict[str, Any]:
         hour = now % DAY / HOUR
@@ -178,30 +137,10 @@ class PerEventScorer:
             "warming": [],
             "degraded": ["reference"],
         }
-        record = {
-            **{name: t[name] for name in ("transaction_id", "account_id", "counterparty_id", "event_time_ms")},
-            "amount_minor": t["amount_minor"],
-            "currency": t["currency"],
-            "source_partition": 0,
-            "source_offset": 0,
-            "source_time_ms": t["event_time_ms"],
-            "outcome": outcome,
-            "score": score,
-            "typology_score": 0.5 * len(hits),
-            "schema_version": 1,
-            **self._model,
-            "rules_version": "0" * 16,
-            "feature_set": self._feature_set,
-            "features": features.tolist(),
-            "touch_sequences": [0, -1, -1],
-            "explanation": explanation,
-            "revision": 0,
-            "processing": {"mode": "live", "run_id": "", "ingest_time_ms": 0, "decision_time_ms": 0},
-        }
-        out = io.BytesIO()
-        out.write(bytes(SINGLE_OBJECT_HEADER))
-        fastavro.schemaless_writer(out, self._decision, record)
-        return out.getvalue()
+        decision = {"outcome": outcome, "score": score, "typology_score": 0.5 * len(hits)}
+        return self._records.encode(
+            t, features.tolist(), self._model.feature_set, self._model.named, decision, explanation
+        )
 
 
 def rule_hits(f: dict[str, Any], channel: str) -> list[str]:

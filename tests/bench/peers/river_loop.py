@@ -14,8 +14,9 @@ import time
 from typing import Any
 
 from confluent_kafka import Consumer, Producer
-from per_event import History, PerEventScorer  # the folder of this script is on the path, in the peer's own environment
 from river import linear_model, preprocessing
+
+from tests.bench.peers.per_event import History, PerEventScorer
 
 COMMIT_SECONDS = 2.0  # as often as the measured job takes its checkpoints
 AT_ONCE = 500
@@ -29,7 +30,7 @@ class RiverScorer(PerEventScorer):
 
     def __init__(self, models_dir: str) -> None:
         super().__init__(models_dir)
-        self._model = preprocessing.StandardScaler() | linear_model.LogisticRegression()
+        self._regression = preprocessing.StandardScaler() | linear_model.LogisticRegression()
         self._seen = 0
 
     def probability(self, features: dict[str, Any], X: Any) -> float:
@@ -37,8 +38,8 @@ class RiverScorer(PerEventScorer):
         x = {name: float(value) for name, value in features.items() if value is not None and math.isfinite(value)}
         self._seen += 1
         if self._seen <= LEARNED:
-            self._model.learn_one(x, self._seen % 100 == 0)
-        return float(self._model.predict_proba_one(x).get(True, 0.0))
+            self._regression.learn_one(x, self._seen % 100 == 0)
+        return float(self._regression.predict_proba_one(x).get(True, 0.0))
 
 
 def main() -> None:
