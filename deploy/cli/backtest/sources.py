@@ -38,7 +38,10 @@ def known_thresholds(settings: Settings) -> dict[str, Thresholds]:
     for path in (folder / "card.json", *sorted(folder.parent.glob("*/card.json"))):
         if path.exists():
             content = path.read_bytes()
-            limits = json.loads(content)["thresholds"]
+            card = json.loads(content)
+            if "combination" not in card:
+                continue  # a model of a side service: it decides on no transaction
+            limits = card["thresholds"]
             found[hashlib.sha256(content).hexdigest()] = Thresholds(float(limits["review"]), float(limits["decline"]))
     return found
 

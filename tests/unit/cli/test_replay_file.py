@@ -128,7 +128,7 @@ def fields_of(columns: TransactionColumns) -> dict[str, Any]:
     return {
         name: [value.bytes_at(i) for i in range(len(columns))] if isinstance(value, StringColumn) else value.tolist()
         for name in columns.__slots__
-        if name != "attribute_names"
+        if name not in ("attribute_names", "evidence")  # a file has no references
         for value in (getattr(columns, name),)
     }
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.features.entity_store import EntityStore, SnapshotError
-from models.features.store_spec import MAX_AMOUNT_MINOR, Column, Statistic, StoreSpec, Track
+from models.features.store_spec import DAY_MS, MAX_AMOUNT_MINOR, Column, Statistic, StoreSpec, Track
 from models.features.touches import BENEFICIARY, LABEL, ORIGINATOR, TOUCH
 from tests.unit.features.streams import (
     Touches,
@@ -150,10 +150,10 @@ def test_a_large_store_is_restored_page_by_page() -> None:
     assert store.counters == restored.counters
 
 
-def test_a_snapshot_of_other_windows_is_refused() -> None:
+def test_a_snapshot_is_refused_where_windows_reach_further_back_than_it_remembers() -> None:
     store = EntityStore(a_spec())
-    with pytest.raises(SnapshotError, match="other windows"):
-        EntityStore.restore(a_spec(allowed_lateness_ms=1), store.meta(), dirty_pages_of(store))
+    with pytest.raises(SnapshotError, match="the windows now reach back"):
+        EntityStore.restore(a_spec(allowed_lateness_ms=90 * DAY_MS), store.meta(), dirty_pages_of(store))
 
 
 def test_a_snapshot_with_a_missing_page_is_refused() -> None:
