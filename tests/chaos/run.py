@@ -1,0 +1,113 @@
+"""Set a stack up for a schedule of faults, play it, and check what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from deploy.local.stack import LocalStack, StackOptions
+from tests.chaos import clock, disks
+from tests.chaos.clock import Clock
+from tests.chaos.disks import Disks
+from tests.chaos.faults.matrix import FAULTS
+from tests.chaos.faults.world import World
+from tests.chaos.proxy import Proxy
+from tests.chaos.schedule import Planned
+from tests.chaos.story import Result, Story
+from tests.recorded import Recorded
+from tests.scoring_job import ScoringJob
+
+TASKMANAGERS = 3  # two at work, one that stands by
+
+
+def impossible(counts: Mapping[str, int]) -> dict[str, str]:
+    """Return the kinds that this machine cannot do, each with the reason."""
+    reasons = {"disks": disks.why_not(), "clock": clock.why_not(), "proxy": None, "": None}
+    return {kind: reason for kind, n in counts.items() if n and (reason := reasons[FAULTS[kind].needs])}
+
+
+def play(
+    home: Path,
+    partitions: Sequence[Recorded],
+    schedule: Sequence[Planned],
+    tell: Callable[[int, str], None] = lambda rows, text: None,
+) -> Result:
+    """Start everything under a folder, run the story, stop everything; logs stay under ``logs`` of the folder.
+
+    Raises
+    ------
+    StackError
+        If the stack or the job does not start.
+    """
+    needs = {FAULTS[planned.kind].needs for planned in schedule}
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    with contextlib.ExitStack() as held:
+        proxy = Proxy(schedule[0].seed) if "proxy" in needs else None
+        options = StackOptions(
+            taskmanagers=TASKMANAGERS,
+            topics=False,
+            high_availability=True,
+            detour_port=proxy.port if proxy else None,
+        )
+        stack = LocalStack(home / "stack", options)
+        world = World(stack, proxy=proxy)
+        if "disks" in needs:
+            folders = {
+                "broker": stack.home / "data" / "kafka",
+                "checkpoints": stack.home / "flink" / "checkpoints",
+                "logs": stack.logs,
+            }
+            world.disks = Disks(folders)
+            held.callback(world.disks.unmount)
+            world.disks.mount()
+        if "clock" in needs:
+            world.clock = Clock(home / "clock")
+            held.callback(world.clock.remove)
+            world.clock.come_into_force()
+        held.callback(lambda: _keep_logs(world, home / "logs"))
+        held.callback(stack.down)
+        tell(0, "the stack starts")
+        stack.up()
+        settings = {}
+        if proxy:
+            held.callback(proxy.close)
+            proxy.start(stack.detour_target)
+            settings["bootstrap_servers"] = f"127.0.0.1:{proxy.port}"
+        job = ScoringJob(stack, "chaos", len(partitions), **settings)
+        tell(0, "the job starts")
+        story = held.enter_context(contextlib.closing(_Submitted(job, world, partitions, home, tell))).story
+        result = story.run(schedule)
+        tell(story.rows, "the ledgers are read")
+        collected = story.collect() if not result.hang else None
+    if collected is not None:
+        tell(story.rows, "the undisturbed runs")
+        story.check(collected, result)
+    shutil.rmtree(home / "stack", ignore_errors=True)
+    return result
+
+
+class _Submitted:
+    """The job's run, and the story that reads it."""
+
+    def __init__(
+        self,
+        job: ScoringJob,
+        world: World,
+        partitions: Sequence[Recorded],
+        folder: Path,
+        tell: Callable[[int, str], None],
+    ) -> None:
+        self._job = job
+        job.__enter__()
+        self.story = Story(job, world, partitions, folder, tell)
+
+    def close(self) -> None:
+        """End the reader. The job ends with the stack, which may be past an orderly end."""
+        self.story.stop()
+
+
+def _keep_logs(world: World, target: Path) -> None:
+    shutil.copytree(world.stack.logs, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(disks.BALLAST))
