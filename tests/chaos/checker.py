@@ -145,8 +145,8 @@ def check_alerts(
     needed = {i for i in expected if i not in degraded} | (without_reference.keys() & degraded)
     anomalies.add("lost alert", [i for i in needed if i not in found])
     anomalies.add("phantom alert", [i for i in found if i not in expected and i not in without_reference])
-    allowed = {i: {expected.get(i), without_reference.get(i)} for i in found}
-    anomalies.add("different alert", [i for i, scores in found.items() if not scores <= allowed[i]])
+    allowed = {i: {expected.get(i), without_reference.get(i)} for i in (*expected, *without_reference)}
+    anomalies.add("different alert", [i for i, scores in found.items() if not scores <= allowed.get(i, scores)])
     return anomalies
 
 
