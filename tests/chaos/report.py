@@ -45,8 +45,7 @@ def _summary(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def broken_bars(result: Mapping[str, Any]) -> list[str]:
     """Say which of the bars the run missed."""
     broken = [f"{count} {kind}" for kind, count in result["anomalies"].items()]
-    if result["hang"]:
-        broken.append(result["hang"])
+    broken += result["hangs"]
     summary = summarise(result["outcomes"])
     slow = {kind: s["p95"] for kind, s in summary.items() if kind == "every kill" and s["p95"] > KILL_P95_SECONDS}
     broken += [f"p95 recovery after {kind}: {p95} s, above {KILL_P95_SECONDS:g}" for kind, p95 in slow.items()]

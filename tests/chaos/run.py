@@ -7,7 +7,11 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+
+from deploy.local.errors import StackError
 from deploy.local.stack import LocalStack, StackOptions
+from jobs.stream.topic_reader import ReadError
 from tests.chaos import clock, disks
 from tests.chaos.clock import Clock
 from tests.chaos.disks import Disks
@@ -81,7 +85,11 @@ def play(
         story = held.enter_context(contextlib.closing(_Submitted(job, world, partitions, home, tell))).story
         result = story.run(schedule)
         tell(story.rows, "the ledgers are read")
-        collected = story.collect() if not result.hang else None
+        collected = None
+        try:
+            collected = story.collect()
+        except (AssertionError, StackError, ReadError, KafkaException) as error:
+            result.hangs.append(f"the ledgers cannot be read: {error}")
     if collected is not None:
         tell(story.rows, "the undisturbed runs")
         story.check(collected, result)

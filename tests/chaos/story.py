@@ -31,7 +31,7 @@ from tests.chaos.reader import ReaderProcess
 from tests.chaos.schedule import Planned
 from tests.chaos.stream import merged, undisturbed
 from tests.recorded import Place, Recorded, comparable, ledger_of
-from tests.scoring_job import ScoringJob, settled
+from tests.scoring_job import ScoringJob
 
 BURST_PER_SECOND = 1_500.0  # before a fault: it hits a job that is at work
 TRICKLE_PER_SECOND = 40.0  # during it, and until all is well: there is always something to recover for
@@ -39,6 +39,8 @@ RECOVERY_SECONDS = 180.0  # after which a run is given up as hung; the bars are 
 STABLE_SECONDS = 60.0
 STEADY_SECONDS = 120.0
 POLL_SECONDS = 0.1
+MAX_HANGS = 3
+QUIET_SECONDS = 60.0  # without a further record the ledgers are as complete as they will ever be
 
 
 class HangError(Exception):
@@ -79,7 +81,7 @@ class Result:
     outcomes: list[Outcome] = field(default_factory=list)
     anomalies: dict[str, int] = field(default_factory=dict)
     description: list[str] = field(default_factory=list)
-    hang: str = ""
+    hangs: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -147,14 +149,21 @@ class Story:
                 self._load.wait(RECOVERY_SECONDS)
                 following = schedule[i + 1].row if i + 1 < len(schedule) else self.rows
                 self._load.go((planned.row + following) // 2, TRICKLE_PER_SECOND)
-                result.outcomes.append(self._strike(planned))
+                try:
+                    result.outcomes.append(self._strike(planned))
+                except HangError as error:
+                    # What comes after it may still tell something, unless nothing works any more.
+                    result.hangs.append(str(error))
+                    if len(result.hangs) >= MAX_HANGS:
+                        return result
             self._tell(self._load.sent, "the rest of the input")
             self._load.go(self.rows, BURST_PER_SECOND)
             self._load.wait(self.rows / BURST_PER_SECOND + RECOVERY_SECONDS)
             self._load.finish()
-        except (HangError, AssertionError, TimeoutError, RuntimeError, StackError, ReadError, KafkaException) as error:
-            result.hang = f"{type(error).__name__}: {error}"
-        result.seconds = round(time.monotonic() - self._begun, 1)
+        except (AssertionError, TimeoutError, RuntimeError, StackError, ReadError, KafkaException) as error:
+            result.hangs.append(f"{type(error).__name__}: {error}")
+        finally:
+            result.seconds = round(time.monotonic() - self._begun, 1)
         return result
 
     def stop(self) -> None:
@@ -173,12 +182,13 @@ class Story:
         over = world.now()
         struck = world.struck or begun
         outcome.lasted_seconds = round(over.time - struck.time, 1)
-        ends_of_log = self._ends(IsolationLevel.READ_UNCOMMITTED)
+        ends_of_log = self._ends_soon(planned)
         since = struck if fault.is_kill else over
         outcome.recovery_seconds = round(self._recovered(planned, since) - since.time, 1)
         outcome.stable_seconds = self._stable(planned, over, ends_of_log)
         outcome.balanced_seconds = self._balanced(planned, over)
-        outcome.restarts = self._steady(planned) - restarts
+        restarted = self._steady(planned)
+        outcome.restarts = restarted - restarts if restarted >= restarts else restarted  # a new JobManager counts anew
         return outcome
 
     def _wait(
@@ -215,6 +225,20 @@ class Story:
         asked = {place: OffsetSpec.latest() for place in self._ledger}
         found = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=10)
         return {place.partition: int(future.result(timeout=15).offset) for place, future in found.items()}
+
+    def _ends_soon(self, planned: Planned) -> dict[int, int]:
+        """Return the high watermarks; a broker that has just started may know of no leaders yet."""
+        ends: dict[int, int] = {}
+
+        def is_answered() -> bool:
+            try:
+                ends.update(self._ends(IsolationLevel.READ_UNCOMMITTED))
+            except KafkaException:
+                return False
+            return True
+
+        self._wait(is_answered, RECOVERY_SECONDS, planned, "the broker does not tell the ends of the ledger")
+        return ends
 
     def _stable(self, planned: Planned, over: Moment, ends: Mapping[int, int]) -> float:
         pinned: list[int] = []
@@ -285,18 +309,29 @@ class Story:
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def collect(self) -> Collected:
-        """Wait until the ledgers are complete, and read all topics."""
-        job, kinds = self._job, [kind for recorded in self._partitions for kind in recorded.kinds]
-        bad = sum(error is not None for recorded in self._partitions for error in recorded.errors)
-        found = settled(job, kinds.count("good"), bad, kinds.count("duplicate"))
-        alerts = job.read(job.settings.topics.alerts, committed_only=False)
-        alerts.read_to_end()
-        refused = {
-            topic: [_place(message.headers()) for message in found[topic].messages]
-            for topic in ("dead-letters", "duplicates")
-        }
-        final = [(message.partition(), message.offset()) for message in found["decisions"].messages]
-        return Collected(self._reader.finish(), final, alerts.values, refused)
+        """Wait until the ledgers are complete, or nothing more comes, and read all topics."""
+        job = self._job
+        topics = job.settings.topics
+        expected = sum(recorded.kinds.count("good") for recorded in self._partitions)
+        count, since = -1, time.monotonic()
+        while count < expected and time.monotonic() - since < QUIET_SECONDS:
+            time.sleep(POLL_SECONDS)
+            if (now := self._reader.count()) != count:
+                count, since = now, time.monotonic()
+        job.wait_for_checkpoints()  # for anything too much
+        logs = {}
+        for topic in (topics.decisions, topics.dead_letters, topics.duplicates, topics.alerts):
+            logs[topic] = job.read(topic, committed_only=topic != topics.alerts)
+            logs[topic].read_to_end()
+        return Collected(
+            self._reader.finish(),
+            [(message.partition(), message.offset()) for message in logs[topics.decisions].messages],
+            logs[topics.alerts].values,
+            {
+                name: [_place(message.headers()) for message in logs[topic].messages]
+                for name, topic in (("dead-letters", topics.dead_letters), ("duplicates", topics.duplicates))
+            },
+        )
 
     def check(self, collected: Collected, result: Result) -> None:
         """Compare everything with undisturbed runs; needs no stack."""
