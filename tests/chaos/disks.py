@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-SIZES_MIB = {"broker": 2048, "checkpoints": 512, "logs": 256}
+SIZES_MIB = {"broker": 1024, "checkpoints": 384, "logs": 128}
 """Room under each: some times what a long run takes."""
 BALLAST = "ballast"
 

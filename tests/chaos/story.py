@@ -148,9 +148,10 @@ class Story:
                 self._load.go(planned.row, BURST_PER_SECOND)
                 self._load.wait(RECOVERY_SECONDS)
                 following = schedule[i + 1].row if i + 1 < len(schedule) else self.rows
-                self._load.go((planned.row + following) // 2, TRICKLE_PER_SECOND)
+                share = (following - planned.row) // 3
+                self._load.go(planned.row + share, TRICKLE_PER_SECOND)
                 try:
-                    result.outcomes.append(self._strike(planned))
+                    result.outcomes.append(self._strike(planned, share))
                 except HangError as error:
                     # What comes after it may still tell something, unless nothing works any more.
                     result.hangs.append(str(error))
@@ -172,7 +173,7 @@ class Story:
 
     # -- one fault --------------------------------------------------------------------------------------------------
 
-    def _strike(self, planned: Planned) -> Outcome:
+    def _strike(self, planned: Planned, share: int) -> Outcome:
         world, fault = self._world, FAULTS[planned.kind]
         restarts = self._restarts()
         world.struck = None
@@ -180,6 +181,7 @@ class Story:
         outcome = Outcome(planned.kind, planned.row, planned.seed, round(begun.time - self._begun, 1))
         fault.inject(world, random.Random(planned.seed))
         over = world.now()
+        self._load.go(self._load.sent + share, TRICKLE_PER_SECOND)
         struck = world.struck or begun
         outcome.lasted_seconds = round(over.time - struck.time, 1)
         ends_of_log = self._ends_soon(planned)
