@@ -282,9 +282,9 @@ class Story:
         return round(time.monotonic() - over.time, 1)
 
     def _restarts(self) -> int:
+        """Return how often the job was restored, by this JobManager; its metric of restarts is some seconds old."""
         try:
-            found = self._job.stack.rest.get(f"/jobs/{self._job.id}/metrics?get=numRestarts")
-            return int(float(found[0]["value"])) if found else 0
+            return int(self._job.stack.rest.checkpoints(self._job.id)["counts"]["restored"])
         except StackError:
             return 0
 
