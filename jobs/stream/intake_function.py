@@ -24,6 +24,14 @@ DUPLICATES = OutputTag("duplicates", row_types.refused())
 REFUSED_PER_ROW = 16
 
 
+class ClockSetBackError(Exception):
+    """A micro-batch came without its records: the wall clock of the TaskManager was set back while they were gathered.
+
+    Flink's windows over processing time fire late or, as this one, empty then. The task has to fail before a checkpoint
+    goes by: the job starts over from the last one, with the clock as it is now, and reads the records again.
+    """
+
+
 class IntakeFunction(KeyedProcessFunction):
     """Hosts a HomeStage per home shard.
 
@@ -49,8 +57,19 @@ class IntakeFunction(KeyedProcessFunction):
         self._duplicates = metrics.counter("weir_duplicates_total")
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        """Take in one micro-batch."""
+        """Take in one micro-batch.
+
+        Raises
+        ------
+        ClockSetBackError
+            If it has no records.
+        """
         shard = value[0]
+        if value[2] is None:
+            raise ClockSetBackError(
+                f"a micro-batch of shard {shard} came without its records: the wall clock was set back; the job starts "
+                f"over from its last checkpoint and reads them again. Let the clock be slewed, not stepped"
+            )
         if shard not in self._stages:
             self._stages[shard] = HomeStage(self._settings, self._state, self._registry)
         stage = self._stages[shard]

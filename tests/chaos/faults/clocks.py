@@ -23,6 +23,12 @@ def step_forward(world: World, draw: random.Random) -> None:
 
 
 def step_back(world: World, draw: random.Random) -> None:
-    """Set the clock backwards by up to five minutes."""
-    _clock(world).step(-(10 ** draw.uniform(0, 2.47)))
+    """Set the clock backwards by up to a second, as a time server's correction does."""
+    _clock(world).step(-draw.uniform(0.05, 1))
+    last(2)
+
+
+def step_far_back(world: World, draw: random.Random) -> None:
+    """Set the clock backwards by ten seconds to two minutes: more than is promised to pass without a trace."""
+    _clock(world).step(-(10 ** draw.uniform(1, 2.08)))
     last(2)

@@ -19,7 +19,7 @@ class Fault:
     inject
         Does it, heals it, and starts again what died; returns then.
     count
-        In the full run.
+        In the full run; 0 for what is known to leave a trace, and documented.
     is_kill
         Whether recovery counts from its beginning. Other faults last as long as they please: theirs counts from the
         moment when they are over.
@@ -50,4 +50,5 @@ FAULTS: dict[str, Fault] = {
     "disk-logs": Fault(disk.fill_logs, 2, needs="disks"),
     "clock-forward": Fault(clocks.step_forward, 3, needs="clock"),
     "clock-back": Fault(clocks.step_back, 3, needs="clock"),
+    "clock-far-back": Fault(clocks.step_far_back, 0, needs="clock"),
 }
