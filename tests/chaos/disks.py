@@ -12,6 +12,7 @@ from pathlib import Path
 SIZES_MIB = {"broker": 1024, "checkpoints": 384, "logs": 128}
 """Room under each: some times what a long run takes."""
 BALLAST = "ballast"
+DEVICE = "weir-chaos"
 
 
 def why_not() -> str | None:
@@ -22,6 +23,17 @@ def why_not() -> str | None:
         return "a full disk is a tmpfs of limited size, and only root can mount one"
     probe = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
     return None if probe.returncode == 0 else f"mounting a tmpfs is refused: {probe.stderr.decode().strip()}"
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount what a run that was killed left under a folder."""
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return
+    for line in mounts.read_text().splitlines():
+        device, place = line.split()[:2]
+        if device == DEVICE and Path(place).is_relative_to(folder.resolve()):
+            subprocess.run(["umount", "-l", place], check=True, timeout=30)
 
 
 class Disks:
@@ -42,7 +54,7 @@ class Disks:
         for name, folder in self._folders.items():
             folder.mkdir(parents=True, exist_ok=True)
             size = f"size={SIZES_MIB[name]}m"
-            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "weir-chaos", str(folder)], check=True, timeout=30)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, DEVICE, str(folder)], check=True, timeout=30)
             self._mounted.append(folder)
 
     def keep(self, name: str, target: Path) -> None:

@@ -46,10 +46,14 @@ def play(
         If the stack or the job does not start.
     """
     needs = {FAULTS[planned.kind].needs for planned in schedule}
+    LocalStack(home / "stack").down()  # of a run that was killed itself
+    disks.unmount_below(home)
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     with contextlib.ExitStack() as held:
         proxy = Proxy(schedule[0].seed) if "proxy" in needs else None
+        if proxy:
+            held.callback(proxy.close)
         options = StackOptions(
             taskmanagers=TASKMANAGERS,
             topics=False,
@@ -77,12 +81,12 @@ def play(
         stack.up()
         settings = {}
         if proxy:
-            held.callback(proxy.close)
             proxy.start(stack.detour_target)
             settings["bootstrap_servers"] = f"127.0.0.1:{proxy.port}"
-        job = ScoringJob(stack, "chaos", len(partitions), **settings)
         tell(0, "the job starts")
-        story = held.enter_context(contextlib.closing(_Submitted(job, world, partitions, home, tell))).story
+        job = ScoringJob(stack, "chaos", len(partitions), **settings).start()
+        story = Story(job, world, partitions, home, tell)
+        held.callback(story.stop)
         result = story.run(schedule)
         tell(story.rows, "the ledgers are read")
         collected = None
@@ -95,26 +99,6 @@ def play(
         story.check(collected, result)
     shutil.rmtree(home / "stack", ignore_errors=True)
     return result
-
-
-class _Submitted:
-    """The job's run, and the story that reads it."""
-
-    def __init__(
-        self,
-        job: ScoringJob,
-        world: World,
-        partitions: Sequence[Recorded],
-        folder: Path,
-        tell: Callable[[int, str], None],
-    ) -> None:
-        self._job = job
-        job.__enter__()
-        self.story = Story(job, world, partitions, folder, tell)
-
-    def close(self) -> None:
-        """End the reader. The job ends with the stack, which may be past an orderly end."""
-        self.story.stop()
 
 
 def _keep_logs(world: World, target: Path) -> None:
