@@ -18,8 +18,10 @@ from tests.chaos.disks import Disks
 from tests.chaos.faults.matrix import FAULTS
 from tests.chaos.faults.world import World
 from tests.chaos.proxy import Proxy
+from tests.chaos.result import Result
 from tests.chaos.schedule import Planned
-from tests.chaos.story import Result, Story
+from tests.chaos.story import Story
+from tests.chaos.verdict import check, collect
 from tests.recorded import Recorded
 from tests.scoring_job import ScoringJob
 
@@ -91,12 +93,12 @@ def play(
         tell(story.rows, "the ledgers are read")
         collected = None
         try:
-            collected = story.collect()
+            collected = collect(job, story.reader, partitions)
         except (AssertionError, StackError, ReadError, KafkaException) as error:
             result.hangs.append(f"the ledgers cannot be read: {error}")
     if collected is not None:
         tell(story.rows, "the undisturbed runs")
-        story.check(collected, result)
+        check(partitions, job.core_settings, collected, result)
     shutil.rmtree(home / "stack", ignore_errors=True)
     return result
 

@@ -10,27 +10,23 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from deploy.local.errors import StackError
 from jobs.stream.topic_reader import ReadError
-from models.scoring.explain import alert_id_of
-from models.scoring.reference import ReferenceColumns
 from schemas.records import decode_record
-from tests.chaos.checker import Seen, check_alerts, check_ledger, check_once, money_by_account
+from tests.chaos.checker import money_by_account
 from tests.chaos.faults.matrix import FAULTS
 from tests.chaos.faults.world import Moment, World
 from tests.chaos.load import Load
 from tests.chaos.reader import ReaderProcess
+from tests.chaos.result import Outcome, Result
 from tests.chaos.schedule import Planned
-from tests.chaos.stream import merged, undisturbed
-from tests.recorded import Place, Recorded, comparable, ledger_of
+from tests.chaos.stream import merged
+from tests.recorded import Recorded
 from tests.scoring_job import ScoringJob
 
 BURST_PER_SECOND = 1_500.0  # before a fault: it hits a job that is at work
@@ -40,54 +36,10 @@ STABLE_SECONDS = 60.0
 STEADY_SECONDS = 120.0
 POLL_SECONDS = 0.1
 MAX_HANGS = 3
-QUIET_SECONDS = 60.0  # without a further record the ledgers are as complete as they will ever be
 
 
 class HangError(Exception):
     """Something that has to happen after a fault did not."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How one fault went.
-
-    Attributes
-    ----------
-    recovery_seconds
-        From the fault's beginning (a kill) or end (others) until a read_committed reader had a decision on a record
-        of each partition that was sent after that.
-    stable_seconds
-        From the fault's end until the last stable offset of each partition of `decisions` had passed the end that the
-        partition had at the fault's end.
-    balanced_seconds
-        From the fault's end until the ledger had all the money that had been sent by then, account by account.
-    """
-
-    kind: str
-    row: int
-    seed: int
-    begun_seconds: float
-    lasted_seconds: float = 0.0
-    recovery_seconds: float = 0.0
-    stable_seconds: float = 0.0
-    balanced_seconds: float = 0.0
-    restarts: int = 0
-
-
-@dataclass(slots=True)
-class Result:
-    """What a run found."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    anomalies: dict[str, int] = field(default_factory=dict)
-    description: list[str] = field(default_factory=list)
-    hangs: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def as_record(self) -> dict[str, Any]:
-        """Make the JSON form."""
-        return asdict(self)
 
 
 class Story:
@@ -120,7 +72,7 @@ class Story:
         self._rows = merged(partitions)
         topics = job.settings.topics
         self._load = Load(self._servers, topics.transactions, partitions, self._rows)
-        self._reader = ReaderProcess(self._servers, topics.decisions, folder / "decisions.pickle")
+        self.reader = ReaderProcess(self._servers, topics.decisions, folder / "decisions.pickle")
         self._admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
         self._ledger = [
             TopicPartition(topics.decisions, number)
@@ -169,7 +121,7 @@ class Story:
 
     def stop(self) -> None:
         """End the reader."""
-        self._reader.stop()
+        self.reader.stop()
 
     # -- one fault --------------------------------------------------------------------------------------------------
 
@@ -210,7 +162,7 @@ class Story:
         offsets = {number: self._next_good(number, end) for number, end in since.ends.items()}
 
         def has_recovered() -> bool:
-            found.update(self._reader.first_seen(offsets))
+            found.update(self.reader.first_seen(offsets))
             return all(moment is not None for moment in found.values())
 
         text = "no decision on a record that was sent since"
@@ -270,7 +222,7 @@ class Story:
         wrong: list[str] = []
 
         def is_balanced() -> bool:
-            found = self._reader.money(over.ends)
+            found = self.reader.money(over.ends)
             keys = expected.keys() | found.keys()
             wrong[:] = [f"{k}: {found.get(k)} for {expected.get(k)}" for k in keys if found.get(k) != expected.get(k)]
             return not wrong
@@ -307,96 +259,3 @@ class Story:
 
         self._wait(is_steady, STEADY_SECONDS, planned, "the job still restarts")
         return at["restarts"]
-
-    # -- the end ----------------------------------------------------------------------------------------------------
-
-    def collect(self) -> Collected:
-        """Wait until the ledgers are complete, or nothing more comes, and read all topics."""
-        job = self._job
-        topics = job.settings.topics
-        expected = sum(recorded.kinds.count("good") for recorded in self._partitions)
-        count, since = -1, time.monotonic()
-        while count < expected and time.monotonic() - since < QUIET_SECONDS:
-            time.sleep(POLL_SECONDS)
-            if (now := self._reader.count()) != count:
-                count, since = now, time.monotonic()
-        job.wait_for_checkpoints()  # for anything too much
-        logs = {}
-        for topic in (topics.decisions, topics.dead_letters, topics.duplicates, topics.alerts):
-            logs[topic] = job.read(topic, committed_only=topic != topics.alerts)
-            logs[topic].read_to_end()
-        return Collected(
-            self._reader.finish(),
-            [(message.partition(), message.offset()) for message in logs[topics.decisions].messages],
-            logs[topics.alerts].values,
-            {
-                name: [_place(message.headers()) for message in logs[topic].messages]
-                for name, topic in (("dead-letters", topics.dead_letters), ("duplicates", topics.duplicates))
-            },
-        )
-
-    def check(self, collected: Collected, result: Result) -> None:
-        """Compare everything with undisturbed runs; needs no stack."""
-        settings = self._job.core_settings
-        with_reference = ledger_of(undisturbed(self._partitions, settings, NothingKnown()).decisions)
-        without = ledger_of(undisturbed(self._partitions, settings, None).decisions)
-        seen = [Seen(item.partition, item.offset, comparable(dict(item.decision))) for item in collected.seen]
-        found = [check_ledger(seen, with_reference, without, collected.final)]
-        is_degraded = {item.decision["transaction_id"]: "reference" in item.decision["explanation"]["degraded"]
-                       for item in seen}  # fmt: skip
-        degraded = {alert_id_of(name) for name, is_so in is_degraded.items() if is_so}
-        alerts = [decode_record(value) for value in collected.alerts]
-        found.append(check_alerts(alerts, _alerts(with_reference), _alerts(without), degraded))
-        for topic, wanted in (("dead-letters", _bad), ("duplicates", _repeated)):
-            places = [(n, i) for n, recorded in enumerate(self._partitions) for i in wanted(recorded)]
-            found.append(check_once(topic, collected.refused[topic], places))
-        for anomalies in found:
-            result.anomalies.update(anomalies.counts())
-            if anomalies.found:
-                result.description.append(str(anomalies))
-        result.counts = {
-            "transactions": len(with_reference),
-            "decisions": len(seen),
-            "dead letters": len(collected.refused["dead-letters"]),
-            "duplicates": len(collected.refused["duplicates"]),
-            "alerts expected": len(_alerts(with_reference)),
-            "alert records": len(alerts),
-            "decided without reference data": len(degraded),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """Everything that the run wrote."""
-
-    seen: list[Seen]  # by the reader that read throughout
-    final: list[tuple[int, int]]  # partition and offset of each decision that a late reader finds
-    alerts: list[bytes]
-    refused: dict[str, list[Place]]
-
-
-class NothingKnown:
-    """Reference data of an empty Redis."""
-
-    def lookup(self, columns: Any) -> Any:
-        """Answer as Redis does when it holds nothing."""
-        n = len(columns)
-        unknown = np.full(n, np.nan, np.float32)
-        return ReferenceColumns(np.zeros(n, np.float32), np.zeros(n, np.float32), unknown, unknown)
-
-
-def _alerts(ledger: Mapping[Place, Mapping[str, Any]]) -> dict[str, float]:
-    return {alert_id_of(d["transaction_id"]): d["score"] for d in ledger.values() if d["outcome"] != "approve"}
-
-
-def _bad(recorded: Recorded) -> list[int]:
-    return [i for i, error in enumerate(recorded.errors) if error is not None]
-
-
-def _repeated(recorded: Recorded) -> list[int]:
-    return recorded.rows("duplicate")
-
-
-def _place(headers: Any) -> Place:
-    named = dict(headers)
-    return int(named["__connect.errors.partition"]), int(named["__connect.errors.offset"])

@@ -20,6 +20,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import make_schedule
 from tests.chaos.story import Story
 from tests.chaos.stream import chaos_stream, merged
+from tests.chaos.verdict import check, collect
 from tests.scoring_job import ScoringJob
 
 # Five faults, each up to a restart of everything: 15 s on an idle machine, and a busy one is some times slower.
@@ -49,10 +50,10 @@ def test_the_ledgers_show_no_trace_of_a_short_schedule_of_faults(
         story = Story(job, world, partitions, tmp_path)
         try:
             result = story.run(schedule)
-            collected = story.collect()
+            collected = collect(job, story.reader, partitions)
         finally:
             story.stop()
-    story.check(collected, result)
+    check(partitions, job.core_settings, collected, result)
     assert not result.hangs, "\n".join(result.hangs)
     assert not result.anomalies, "\n".join(result.description)
     assert len(result.outcomes) == len(schedule)
