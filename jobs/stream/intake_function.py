@@ -24,14 +24,6 @@ DUPLICATES = OutputTag("duplicates", row_types.refused())
 REFUSED_PER_ROW = 16
 
 
-class ClockSetBackError(Exception):
-    """A micro-batch came without its records: the wall clock of the TaskManager was set back while they were gathered.
-
-    Flink's windows over processing time fire late or, as this one, empty then. The task has to fail before a checkpoint
-    goes by: the job starts over from the last one, with the clock as it is now, and reads the records again.
-    """
-
-
 class IntakeFunction(KeyedProcessFunction):
     """Hosts a HomeStage per home shard.
 
@@ -39,11 +31,18 @@ class IntakeFunction(KeyedProcessFunction):
     """
 
     def __init__(
-        self, settings: CoreSettings, keys: tuple[int, ...], labels_topic: str, registry_url: str | None
+        self,
+        settings: CoreSettings,
+        keys: tuple[int, ...],
+        labels_topic: str,
+        matured_labels_topic: str,
+        registry_url: str | None,
     ) -> None:
         self._settings = settings
         self._keys = keys
-        self._labels_topic = labels_topic
+        is_matured = settings.risk_labels == "matured"
+        self._counted_topic = matured_labels_topic if is_matured else labels_topic
+        self._checked_topic = labels_topic if is_matured else None
         self._registry_url = registry_url
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -57,19 +56,8 @@ class IntakeFunction(KeyedProcessFunction):
         self._duplicates = metrics.counter("weir_duplicates_total")
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        """Take in one micro-batch.
-
-        Raises
-        ------
-        ClockSetBackError
-            If it has no records.
-        """
+        """Take in one micro-batch."""
         shard = value[0]
-        if value[2] is None:
-            raise ClockSetBackError(
-                f"a micro-batch of shard {shard} came without its records: the wall clock was set back; the job starts "
-                f"over from its last checkpoint and reads them again. Let the clock be slewed, not stepped"
-            )
         if shard not in self._stages:
             self._stages[shard] = HomeStage(self._settings, self._state, self._registry)
         stage = self._stages[shard]
@@ -81,8 +69,13 @@ class IntakeFunction(KeyedProcessFunction):
             offset=np.array(value[5], np.int64),
             timestamp_ms=np.array(value[6], np.int64),
         )
-        is_labels = records.topic == self._labels_topic
-        output = stage.labels(records) if is_labels else stage.transactions(records, time.time_ns() // 1_000_000)
+        is_labels = records.topic == self._counted_topic
+        if is_labels:
+            output = stage.labels(records)
+        elif records.topic == self._checked_topic:
+            output = stage.check_labels(records)
+        else:
+            output = stage.transactions(records, time.time_ns() // 1_000_000)
         self._count(records, output)
         sequence = -1
         if output.batch is not None:
