@@ -31,18 +31,11 @@ class IntakeFunction(KeyedProcessFunction):
     """
 
     def __init__(
-        self,
-        settings: CoreSettings,
-        keys: tuple[int, ...],
-        labels_topic: str,
-        matured_labels_topic: str,
-        registry_url: str | None,
+        self, settings: CoreSettings, keys: tuple[int, ...], labels_topic: str, registry_url: str | None
     ) -> None:
         self._settings = settings
         self._keys = keys
-        is_matured = settings.risk_labels == "matured"
-        self._counted_topic = matured_labels_topic if is_matured else labels_topic
-        self._checked_topic = labels_topic if is_matured else None
+        self._labels_topic = labels_topic
         self._registry_url = registry_url
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -69,13 +62,8 @@ class IntakeFunction(KeyedProcessFunction):
             offset=np.array(value[5], np.int64),
             timestamp_ms=np.array(value[6], np.int64),
         )
-        is_labels = records.topic == self._counted_topic
-        if is_labels:
-            output = stage.labels(records)
-        elif records.topic == self._checked_topic:
-            output = stage.check_labels(records)
-        else:
-            output = stage.transactions(records, time.time_ns() // 1_000_000)
+        is_labels = records.topic == self._labels_topic
+        output = stage.labels(records) if is_labels else stage.transactions(records, time.time_ns() // 1_000_000)
         self._count(records, output)
         sequence = -1
         if output.batch is not None:
