@@ -195,14 +195,15 @@ class Story:
         return ends
 
     def _stable(self, planned: Planned, over: Moment, ends: Mapping[int, int]) -> float:
-        pinned: list[int] = []
+        pinned: list[str] = []
 
         def is_stable() -> bool:
             try:
                 stable = self._ends(IsolationLevel.READ_COMMITTED)
-            except KafkaException:
+            except KafkaException as error:
+                pinned[:] = [f"unknown ({error})"]
                 return False
-            pinned[:] = [number for number, end in ends.items() if stable[number] < end]
+            pinned[:] = [f"{n}: {stable[n]} below {end}" for n, end in ends.items() if stable[n] < end]
             return not pinned
 
         left = STABLE_SECONDS + RECOVERY_SECONDS - (time.monotonic() - over.time)
