@@ -151,9 +151,8 @@ class Story:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise HangError(
-                    f"{seconds:.0f} s after {planned.kind} at row {planned.row:,} (seed {planned.seed}): {text}"
-                )
+                where = f"{planned.kind} at row {planned.row:,} (seed {planned.seed})"
+                raise HangError(f"{seconds:.0f} s after {where}: {text() if callable(text) else text}")
             time.sleep(POLL_SECONDS)
 
     def _recovered(self, planned: Planned, since: Moment) -> float:
