@@ -1,7 +1,8 @@
 """The input of a chaos run: two partitions of transactions that share no entity, with poison and repeats among them.
 
-An account, counterparty or device occurs in one partition only, so what a decision should be does not depend on how
-the partitions' records met, and an undisturbed plain loop, one partition after the other, says it field by field.
+An account, counterparty or device occurs in one partition only, and the whole stream lasts for less than the longest
+window, so what a decision should be does not depend on how the partitions' records met: an undisturbed plain loop, one
+partition after the other, says it field by field.
 The order within each entity shard does depend on it: `touch_sequences` is not compared.
 
 Kafka's timestamps step forwards and backwards by up to some minutes, as those of a producer do whose clock is set.
@@ -32,6 +33,7 @@ from tests.recorded import TOPIC, PlainRun, Recorded, a_decider
 
 PARTITIONS = 2
 CLOCK_STEP_MS = 600_000
+TRANSACTIONS_PER_ACCOUNT = 15  # about four days
 STEPS = 8  # of the producer's clock, in each partition
 
 
@@ -56,7 +58,7 @@ def partition_of(recorded: Recorded, number: int, start: int, end: int) -> RawRe
     )
 
 
-def chaos_stream(transactions: int, poison: int, seed: int, accounts: int = 600) -> list[Recorded]:
+def chaos_stream(transactions: int, poison: int, seed: int) -> list[Recorded]:
     """Simulate the input, one `Recorded` a partition.
 
     Parameters
@@ -67,9 +69,9 @@ def chaos_stream(transactions: int, poison: int, seed: int, accounts: int = 600)
         Bad records, on top; every kind is among them if there are as many as kinds.
     seed
         Of everything.
-    accounts
-        Of the population, over all partitions; at least 400.
     """
+    # Some days of event time: within the longest window nothing is forgotten, whichever partition is ahead.
+    accounts = max(600, transactions // TRANSACTIONS_PER_ACCOUNT)
     return [
         _one_partition(number, transactions // PARTITIONS, poison // PARTITIONS, seed, accounts // PARTITIONS)
         for number in range(PARTITIONS)
