@@ -5,6 +5,7 @@ It connects to the broker directly. Times are of the monotonic clock, which all 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -47,6 +48,7 @@ class ReaderProcess:
             env={name: value for name, value in os.environ.items() if name not in HIDDEN_VARIABLES},
             start_new_session=True,
         )
+        self._answer()  # it has found the topic: from here on it reads, whatever fails
 
     def first_seen(self, offsets: Mapping[int, int]) -> dict[int, float | None]:
         """Return by partition of the input when the first decision on a record from an offset on was read."""
@@ -79,13 +81,14 @@ class ReaderProcess:
 
     def _ask(self, command: Mapping[str, Any]) -> Any:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # its end shows in the answer
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except OSError:
-            line = ""
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         if not line:
             raise ReadError(f"the reader of decisions ended with status {self._process.poll()}; see its message above")
         return json.loads(line)
@@ -97,11 +100,12 @@ def main(servers: str, topic: str, spool: str) -> int:
     decisions: list[dict[str, Any]] = []
     seen_at: list[float] = []
     failure: list[str] = []
-    is_over = threading.Event()
+    is_over, is_ready = threading.Event(), threading.Event()
 
     def read() -> None:
         try:
             with TopicReader({"bootstrap.servers": servers}, [topic]) as reader:
+                is_ready.set()
                 while not is_over.is_set():
                     for message in reader.read(2_000, timeout_seconds=0.2):
                         value = message.value() or b""
@@ -112,9 +116,12 @@ def main(servers: str, topic: str, spool: str) -> int:
                         seen_at.append(time.monotonic())
         except Exception as error:  # the process that asked has to learn of anything
             failure.append(repr(error))
+            is_ready.set()
 
     thread = threading.Thread(target=read, name="reader")
     thread.start()
+    is_ready.wait()
+    print(json.dumps("failed" if failure else "ready"), flush=True)
     for line in sys.stdin:
         command = json.loads(line)
         if failure:
