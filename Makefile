@@ -15,7 +15,8 @@ TABLE := docs/operating.md
 .DEFAULT_GOAL := help
 .PHONY: help setup jars test lint demo up down status bench accuracy accuracy-online \
   bench-refresh bench-replay bench-growth bench-backtest \
-  bench-services bench-evidence fuzz-services text-model drift-recovery chaos-learning evaluate evaluate-creditcard evaluate-handbook models models-evidence docs clean tools-python tools-java
+  bench-services bench-evidence fuzz-services text-model drift-recovery \
+  chaos chaos-learning evaluate evaluate-creditcard evaluate-handbook models models-evidence docs clean tools-python tools-java
 
 help:  ## Show this list.
 	@echo "make TARGET, where TARGET is one of"
@@ -45,6 +46,9 @@ down: setup  ## Stop them.
 
 status: setup  ## Show what runs, where, and how far behind it is.
 	$(WEIR) status $(ARGS)
+
+chaos: setup jars .venv/made-bench  ## Kill, stop, cut off and fill up everything on a schedule; look for a trace. ARGS='--list'.
+	$(RUN) -m tests.chaos $(ARGS)
 
 chaos-learning: setup jars  ## Kill the learner job 10 times over 200,000 transactions; its weights must not show it.
 	WEIR_TEST_LEARNER_LABELS=200000 WEIR_TEST_LEARNER_KILLS=10 $(RUN) -m pytest tests/chaos/test_kill_learner.py $(ARGS)

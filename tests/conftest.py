@@ -18,6 +18,7 @@ import pytest
 
 if TYPE_CHECKING:  # unit tests should not wait for the import of what they do not use
     from deploy.local.stack import LocalStack
+    from tests.chaos.proxy import Proxy
 
 TEST_VARIABLES = ("WEIR_TEST_", "WEIR_HANDBOOK_DIR", "WEIR_JVM_LOG_LEVEL", "WEIR_ACCOUNTING_")
 
@@ -35,14 +36,25 @@ def no_settings_from_outside() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def proxy() -> Iterator[Proxy]:
+    """What a test can start between the stack's broker and those of its clients that ask for it."""
+    from tests.chaos.proxy import Proxy
+
+    proxy = Proxy(seed=1)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, proxy: Proxy) -> Iterator[LocalStack]:
     """Kafka, Flink with two TaskManagers, and Redis, for the whole run."""
     from deploy.local.stack import LocalStack, StackOptions
 
     if given := os.environ.get("WEIR_TEST_STACK"):
         yield LocalStack(Path(given))
         return
-    stack = LocalStack(tmp_path_factory.mktemp("stack"), StackOptions(taskmanagers=2, high_availability=True))
+    options = StackOptions(taskmanagers=2, high_availability=True, detour_port=proxy.port)
+    stack = LocalStack(tmp_path_factory.mktemp("stack"), options)
     try:
         stack.up()
         yield stack

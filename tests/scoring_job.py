@@ -85,6 +85,10 @@ class ScoringJob:
         self.id = ""
 
     def __enter__(self) -> Self:
+        return self.start()
+
+    def start(self) -> Self:
+        """Submit it; it ends with the stack, or by `__exit__`."""
         environment = self.settings.as_environment()
         self.id = self.stack.submit(self._module, environment=environment, wait_seconds=START_SECONDS)
         return self

@@ -25,11 +25,11 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+listeners={listeners}
+advertised.listeners={advertised}
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 num.partitions=1
@@ -68,6 +68,8 @@ class Broker:
         Port of the controller in the same process.
     heap_megabytes
         Java heap. The page cache does the real work.
+    detour_port, detour_advertised
+        Port of a second listener, and the port that its clients are told to connect to: that of a proxy in between.
     """
 
     folder: Path
@@ -75,6 +77,8 @@ class Broker:
     port: int
     controller_port: int
     heap_megabytes: int = 768
+    detour_port: int | None = None
+    detour_advertised: int | None = None
 
     @property
     def bootstrap_servers(self) -> str:
@@ -124,9 +128,13 @@ class Broker:
     def _write_properties(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "server.properties"
+        ports = {"PLAINTEXT": (self.port, self.port), "CONTROLLER": (self.controller_port, self.controller_port)}
+        if self.detour_port and self.detour_advertised:
+            ports["DETOUR"] = (self.detour_port, self.detour_advertised)
         path.write_text(
             PROPERTIES.format(
-                port=self.port,
+                listeners=",".join(f"{name}://127.0.0.1:{port}" for name, (port, _) in ports.items()),
+                advertised=",".join(f"{name}://127.0.0.1:{port}" for name, (_, port) in ports.items()),
                 controller_port=self.controller_port,
                 data=self.folder / "data",
                 max_message_bytes=MAX_MESSAGE_BYTES,

@@ -61,6 +61,9 @@ class StackOptions:
         ``WEIR_SERVICE_...`` variables of all of them.
     high_availability
         Whether jobs outlive the JobManager: a ZooKeeper beside it remembers them, for as long as the stack is up.
+    detour_port
+        Port of a proxy that clients of the broker's second listener are sent to (see `LocalStack.detour_target`); None
+        for a broker with one listener.
     """
 
     taskmanagers: int = 2
@@ -78,6 +81,7 @@ class StackOptions:
     services: Sequence[str] = ()
     service_settings: Mapping[str, str] = field(default_factory=dict)
     high_availability: bool = False
+    detour_port: int | None = None
 
 
 class LocalStack:
@@ -153,6 +157,11 @@ class LocalStack:
         return f"http://127.0.0.1:{services[name]}"
 
     @property
+    def detour_target(self) -> int:
+        """Port of the broker's second listener: where a proxy at `StackOptions.detour_port` sends what it gets."""
+        return int(self._address("ports")["detour"])
+
+    @property
     def flink(self) -> FlinkCluster:
         """The cluster's folders and environment, for submitting jobs."""
         return self._cluster(self._read())
@@ -201,6 +210,7 @@ class LocalStack:
         options = self.options
         ports = dict(zip(_PORTS, processes.free_ports(len(_PORTS)), strict=True))
         state: dict[str, Any] = {"home": str(self.home), "ports": ports, "jars": str(jars.folder), "processes": []}
+        state["detour_port"] = options.detour_port
         state["flink_settings"] = {
             "checkpoint_interval_seconds": options.checkpoint_interval_seconds,
             "buffer_timeout_ms": options.buffer_timeout_ms,
@@ -231,7 +241,7 @@ class LocalStack:
         return state
 
     def _start_redis(self, state: dict[str, Any]) -> None:
-        redis = RedisServer(self.home / "data" / "redis", self.logs, state["ports"]["redis"])
+        redis = self._redis(state)
         self._record(state, redis.start())
         self._note(state, "redis_url", redis.url)
         self._progress(f"Redis is ready at {redis.url}")
@@ -403,6 +413,19 @@ class LocalStack:
         self._record(state, process)
         return process
 
+    def kill_redis(self) -> None:
+        """SIGKILL Redis; what it held is gone."""
+        self.process("redis").kill()
+
+    def start_redis(self) -> OwnedProcess:
+        """Start Redis again on the same port, empty."""
+        state = self._read()
+        if self.process("redis").is_alive():
+            raise StackError("redis is running already")
+        process = self._redis(state).start()
+        self._record(state, process)
+        return process
+
     def pause(self, name: str) -> None:
         """SIGSTOP a process: it keeps its connections and answers nothing."""
         self.process(name).send(signal.SIGSTOP)
@@ -426,6 +449,9 @@ class LocalStack:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
+    def _redis(self, state: Mapping[str, Any]) -> RedisServer:
+        return RedisServer(self.home / "data" / "redis", self.logs, state["ports"]["redis"])
+
     def _broker(self, state: Mapping[str, Any]) -> Broker:
         ports = state["ports"]
         return Broker(
@@ -434,6 +460,8 @@ class LocalStack:
             ports["kafka"],
             ports["controller"],
             self.options.broker_heap_megabytes,
+            ports["detour"],
+            state.get("detour_port"),
         )
 
     def _cluster(self, state: Mapping[str, Any]) -> FlinkCluster:
@@ -487,4 +515,4 @@ class LocalStack:
         temporary.replace(self.state_file)
 
 
-_PORTS = ("kafka", "controller", "rest", "rpc", "blob", "redis", "zookeeper")
+_PORTS = ("kafka", "controller", "rest", "rpc", "blob", "redis", "zookeeper", "detour")
