@@ -109,6 +109,15 @@ def _create(servers: str, topics: list[str]) -> None:
         future.result(30)
 
 
+NOT_THERE_YET = (
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+)
+"""What a broker says of a topic that is being made."""
+
+
 class _OutputMeter:
     """Counts the records of a topic by its end offsets: what is written, committed or not.
 
@@ -126,7 +135,7 @@ class _OutputMeter:
         try:
             return sum(int(self._consumer.get_watermark_offsets(p, timeout=30)[1]) for p in self._partitions)
         except KafkaException as error:
-            if error.args[0].code() in (KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART):
+            if error.args[0].code() in NOT_THERE_YET:
                 return 0
             raise
 
