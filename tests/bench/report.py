@@ -174,7 +174,8 @@ no duplicates, and the same decision record.
 
 The PyFlink jobs are KeyedProcessFunctions in thread mode with object reuse. quix-streams 3.28.1 keeps its state in
 RocksDB with changelog topics, and hops through topics in Kafka; it reads ahead of what it decides on, so in three hops
-it is timed over the whole of a shorter topic, from the first record of its first hop to the last decision. bytewax
+it is timed over the whole of a shorter topic, from the first record of its first hop to the last decision (once its
+decisions come, they come faster: `curve` in `bench/results.json` has the rate in each tenth of them). bytewax
 0.21.1 snapshots its state into SQLite and writes at least once. The loop of confluent-kafka and River 0.23.0 runs a
 scaled logistic regression of River's in place of the shipped model, and keeps its state in memory alone: it would lose
 it. Their code is in `tests/bench/peers/`.
