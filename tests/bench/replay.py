@@ -40,7 +40,7 @@ from tests.recorded import record_stream
 
 PARTITIONS = 2
 PEER_RATE = 1_820
-"""Events/s of the per-event PyFlink job that does the same work, of docs/performance.md, which `make bench` measures."""
+"""Events/s of the per-event PyFlink job that does the same work, as docs/performance.md has it from `make bench`."""
 
 Digest = np.ndarray[Any, np.dtype[Any]]
 
