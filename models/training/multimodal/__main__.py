@@ -7,6 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
+import torch
+
 from models.training.multimodal.build import build
 from models.training.multimodal.config import SHIPPED, WORK, MultimodalConfig, quick_config
 
@@ -19,11 +21,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--threads", type=int, default=2, help="threads of torch, and processes that draw and read documents"
     )
+    parser.add_argument("--device", default="cpu", help="cuda trains on a GPU; the work is meant for one")
     parser.add_argument("--quick", action="store_true", help="train in under a minute, to try the command; not for use")
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     config = quick_config() if given.quick else MultimodalConfig()
-    card = build(config, given.output, given.work, given.threads)
+    card = build(config, given.output, given.work, given.threads, torch.device(given.device))
     print(f"wrote {given.output}: MRR@10 {card['metrics']['retrieval']['mrr_at_10']}")
     return 0
 

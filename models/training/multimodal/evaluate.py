@@ -63,6 +63,4 @@ def retrieval(both: F32, text: F32, picture: F32, payments: list[Payment]) -> di
         "text_alone_at_best": round(best_possible([(p.amount_minor, p.currency, p.day, p.goods) for p in payments]), 4),
         "picture_alone_at_best": round(best_possible([(p.brand,) for p in payments]), 4),
     }
-    better = max(result["text_alone"], result["picture_alone"])
-    result["above_better_single_modality"] = round(float(result["mrr_at_10"]) - float(better), 4)
     return result

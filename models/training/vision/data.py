@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from models.training.documents import capture
 from models.training.documents.forge import FORGERY_KINDS
@@ -25,6 +28,9 @@ FORGERY_CLASSES = (GENUINE, *FORGERY_KINDS)
 DOCUMENT_CLASSES = (*DOCUMENT_KINDS, "other")
 IGNORE = 255
 PART = 100
+MADE_UP = "train-made-up"
+"""Split of the documents in made-up layouts; `small_pages` takes the layouts of lower numbers."""
+_MADE_UP_FIRST = 1_000_000
 _LISTED = {"known": TRAINING_LAYOUTS, "new": NEW_KIND_LAYOUTS}
 SMALL = SIDE // 4
 
@@ -48,10 +54,42 @@ class Documents:
     forgery: I64
     document: I64
     layout: I64
+    decoded: U8 | None = None
 
     def __len__(self) -> int:
         """Number of documents."""
         return len(self.jpegs)
+
+    def square(self, number: int) -> U8:
+        """Return a picture as the network sees it, (512, 512, 3)."""
+        return canvas(self.jpegs[number]) if self.decoded is None else self.decoded[number]
+
+    def extents(self) -> I64:
+        """Return height and width of every picture in pixels, at most 512, (n, 2)."""
+        sizes = [Image.open(io.BytesIO(jpeg)).size for jpeg in self.jpegs]  # reads the header alone
+        return np.minimum(np.array(sizes, np.int64)[:, ::-1], SIDE)
+
+    def in_memory(self, workers: int) -> Documents:
+        """Return the same with every picture decoded: 768 KiB each, for machines that have it and train fast."""
+        decoded = np.empty((len(self), SIDE, SIDE, 3), np.uint8)
+
+        def decode(number: int) -> None:
+            decoded[number] = canvas(self.jpegs[number])
+
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(decode, range(len(self))))
+        return replace(self, decoded=decoded)
+
+
+def joined(parts: Sequence[Documents]) -> Documents:
+    """Put sets of documents into one."""
+    return Documents(
+        [jpeg for part in parts for jpeg in part.jpegs],
+        np.concatenate([part.places for part in parts]),
+        np.concatenate([part.forgery for part in parts]),
+        np.concatenate([part.document for part in parts]),
+        np.concatenate([part.layout for part in parts]),
+    )
 
 
 def canvas(jpeg: bytes) -> U8:
@@ -96,8 +134,8 @@ def documents(directory: Path, split: str, count: int, forged_share: float, work
             jpegs += _unpack(part["bytes"], part["ends"])
             for name, arrays in columns.items():
                 arrays.append(part[name])
-    joined = {name: np.concatenate(arrays) for name, arrays in columns.items()}
-    return Documents(jpegs, joined["places"], joined["forgery"], joined["document"], joined["layout"])  # type: ignore[arg-type]
+    whole = {name: np.concatenate(arrays) for name, arrays in columns.items()}
+    return Documents(jpegs, whole["places"], whole["forgery"], whole["document"], whole["layout"])  # type: ignore[arg-type]
 
 
 def small_pages(directory: Path, name: str, layouts: int, samples: int, workers: int = 2) -> tuple[U8, I64]:
@@ -150,7 +188,12 @@ def _draw(function, tasks, workers: int) -> None:  # type: ignore[no-untyped-def
 def _draw_documents(task: tuple[Path, str, int, int, float]) -> None:
     path, split, first, count, forged_share = task
     care = 1.0 if split == "test-careful" else 0.0
-    samples = [draw_sample(first + i, split, forged_share=forged_share, care=care) for i in range(count)]
+    layouts = [random_layout(_MADE_UP_FIRST + first + i) if split == MADE_UP else None for i in range(count)]
+    drawn_as = "train" if split == MADE_UP else split
+    seed = first + (_MADE_UP_FIRST if split == MADE_UP else 0)
+    samples = [
+        draw_sample(seed + i, drawn_as, layout=layouts[i], forged_share=forged_share, care=care) for i in range(count)
+    ]
     forgery = np.array([FORGERY_CLASSES.index(s.forgery) for s in samples], np.int64)
     names = list(TRAINING_LAYOUTS)
     _save(
@@ -159,9 +202,13 @@ def _draw_documents(task: tuple[Path, str, int, int, float]) -> None:
         ends=np.cumsum([len(s.jpeg) for s in samples]),
         places=np.stack([place_classes(s.mask, int(f)) for s, f in zip(samples, forgery, strict=True)]),
         forgery=forgery,
-        document=np.array([DOCUMENT_CLASSES.index(s.layout.kind) for s in samples], np.int64),
+        document=np.array([_class_of(s.layout.kind) for s in samples], np.int64),
         layout=np.array([names.index(s.layout) if s.layout in names else -1 for s in samples], np.int64),
     )
+
+
+def _class_of(kind: str) -> int:
+    return DOCUMENT_CLASSES.index(kind if kind in DOCUMENT_CLASSES else "other")
 
 
 def _draw_small(task: tuple[Path, str, int, int, int]) -> None:

@@ -26,9 +26,9 @@ class NetworkConfig:
 
     forgery_classes: int = 7  # genuine, then the six kinds
     document_classes: int = 5  # the four kinds, then other
-    stem: tuple[int, int] = (24, 8)  # from residuals, from colours
-    widths: tuple[int, int, int] = (32, 48, 80)
-    attention_width: int = 96
+    stem: tuple[int, int] = (32, 8)  # from residuals, from colours
+    widths: tuple[int, int, int] = (48, 64, 112)
+    attention_width: int = 128
     feature: int = 64
     page_embedding: int = 128
 
@@ -59,8 +59,8 @@ class ForensicBranch(nn.Module):  # type: ignore[misc]
         """Return features and the map of log-odds."""
         stem = torch.cat(
             [self.stem(self.residual(image)), self.colours(image / 127.5 - 1.0)], dim=1
-        )  # (N, 32, H/2, W/2)
-        fine = self.fine(stem)  # (N, 48, H/8, W/8)
+        )  # (N, 40, H/2, W/2)
+        fine = self.fine(stem)  # (N, 64, H/8, W/8)
         coarse = nn.functional.interpolate(self.coarse(fine), scale_factor=2.0, mode="nearest")
         features = self.join(torch.cat([fine, coarse], dim=1))
         return features, self.place(features)
@@ -69,15 +69,15 @@ class ForensicBranch(nn.Module):  # type: ignore[misc]
 class ForgeryHead(nn.Module):  # type: ignore[misc]
     """From the places to the page: attention pooling of features, and the strongest places, to seven logits.
 
-    The strongest 8 places of 64 square pixels each are about the smallest edit, one digit.
+    The strongest 2 and 8 places of 64 square pixels each: the smallest edit, one digit, is about that large.
     """
 
-    STRONGEST = 8
+    STRONGEST = (2, 8)
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.attention = nn.Sequential(nn.Linear(config.feature, 32), nn.Tanh(), nn.Linear(32, 1))
-        self.classes = nn.Linear(config.feature + config.forgery_classes, config.forgery_classes)
+        self.classes = nn.Linear(config.feature + len(self.STRONGEST) * config.forgery_classes, config.forgery_classes)
 
     def forward(
         self, features: torch.Tensor, places: torch.Tensor, is_page: torch.Tensor
@@ -88,10 +88,11 @@ class ForgeryHead(nn.Module):  # type: ignore[misc]
         outside = (1.0 - is_page) * -30.0
         weight = torch.softmax(self.attention(flat).squeeze(2) + evidence + outside, dim=1)  # (N, T)
         pooled = (flat * weight[:, :, None]).sum(1)  # (N, 64)
-        strongest = torch.topk(evidence + outside, self.STRONGEST, dim=1)[1]  # (N, 8)
+        strongest = torch.topk(evidence + outside, max(self.STRONGEST), dim=1)[1]  # (N, 8), in falling order
         index = strongest[:, None, :].expand(-1, places.shape[1], -1)
-        top = torch.gather(places.flatten(2), 2, index).mean(2)  # (N, 7)
-        return self.classes(torch.cat([pooled, top], dim=1)), pooled
+        top = torch.gather(places.flatten(2), 2, index)  # (N, 7, 8)
+        means = [top[:, :, :count].mean(2) for count in self.STRONGEST]
+        return self.classes(torch.cat([pooled, *means], dim=1)), pooled
 
 
 class PageBranch(nn.Module):  # type: ignore[misc]

@@ -18,12 +18,22 @@ import torch
 from models.training.documents.layouts import HELD_OUT_LAYOUTS, NEW_KIND_LAYOUTS, TRAINING_LAYOUTS
 from models.training.vision.card import write_folder
 from models.training.vision.config import LICENCE, MODEL_NAME, MODEL_VERSION, PLACE, SIDE, VisionConfig
-from models.training.vision.data import DOCUMENT_CLASSES, FORGERY_CLASSES, Documents, canvas, documents, small_pages
+from models.training.vision.data import (
+    DOCUMENT_CLASSES,
+    FORGERY_CLASSES,
+    MADE_UP,
+    PART,
+    Documents,
+    canvas,
+    documents,
+    joined,
+    small_pages,
+)
 from models.training.vision.evaluate import few_shot_accuracy, forgery_metrics, threshold_at
 from models.training.vision.export import OPSET, check_parity, session, to_onnx
 from models.training.vision.network import VisionNetwork
 from models.training.vision.quantise import gains, latencies, quantised
-from models.training.vision.train_forensic import fit_head, page_features, train_forensic
+from models.training.vision.train_forensic import train_forensic
 from models.training.vision.train_page import join_pages, train_page
 
 logger = logging.getLogger(__name__)
@@ -32,17 +42,17 @@ F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
 OUTPUTS = ("forgery", "document", "page_embedding", "forensic_embedding", "heat")
-HEAD_DOCUMENTS = 100
-COMPARED_DOCUMENTS = 60
+COMPARED_DOCUMENTS = 200
+LATENCY_RUNS = 150
 KEPT = 50
 KNOWN_SAMPLES, NEW_SAMPLES = 20, 15
 CALIBRATION_DOCUMENTS = 32
 
 
-def build(config: VisionConfig, output: Path, work: Path, threads: int) -> dict[str, Any]:
+def build(config: VisionConfig, output: Path, work: Path, threads: int, device: torch.device) -> dict[str, Any]:
     """Train, export, measure and write the folder; return the card."""
     torch.set_num_threads(threads)
-    network = trained(config, work, threads)
+    network = trained(config, work, threads, device)
     model = to_onnx(network, (torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8),), ["image"], OUTPUTS, "weir_vision")
     held_out = documents(work, "test", config.test_documents, 0.5, threads)
     validation = documents(work, "validation", config.validation_documents, 0.5, threads)
@@ -51,10 +61,12 @@ def build(config: VisionConfig, output: Path, work: Path, threads: int) -> dict[
     parity = check_parity(network, session(model), {"image": example})
     logger.info("parity: %s", parity)
     feeds = [{"image": images([jpeg])} for jpeg in held_out.jpegs[:24]]
-    calibration = documents(work, "train", config.documents, config.forged_share, threads).jpegs[:CALIBRATION_DOCUMENTS]
+    some_drawn = min(PART, config.documents)  # the first file of them
+    calibration = documents(work, "train", some_drawn, config.forged_share, threads).jpegs[:CALIBRATION_DOCUMENTS]
     small = quantised(model, ({"image": images([j])} for j in calibration), work / "quantise", kept_float)
     graphs = {"fp32": model, "int8": small}
-    opened = {name: session(graph, 1) for name, graph in graphs.items()}
+    single = [session(graph, 1) for graph in graphs.values()]
+    opened = {name: session(graph, threads) for name, graph in graphs.items()}
     # Answers are kept by the graph that gave them.
     kept = {
         name: work / "answers" / hashlib.sha256(g.SerializeToString(deterministic=True)).hexdigest()[:12]
@@ -62,7 +74,7 @@ def build(config: VisionConfig, output: Path, work: Path, threads: int) -> dict[
     }
     rows: dict[str, dict[str, Any]] = {}
     some = min(COMPARED_DOCUMENTS, len(held_out))
-    for (name, graph), times in zip(graphs.items(), latencies(list(opened.values()), feeds, 40), strict=True):
+    for (name, graph), times in zip(graphs.items(), latencies(single, feeds, LATENCY_RUNS), strict=True):
         compared = forged_log_odds(run(opened[name], held_out.jpegs[:some], kept[name] / "test")[0])
         auc = forgery_metrics(compared, held_out.forgery[:some])["roc_auc"]
         rows[name] = {"bytes": len(graph.SerializeToString()), **times, "documents": some, "roc_auc": auc}
@@ -113,8 +125,10 @@ def build(config: VisionConfig, output: Path, work: Path, threads: int) -> dict[
     return card
 
 
-def trained(config: VisionConfig, work: Path, threads: int) -> VisionNetwork:
-    """Return the trained network; every part goes on from its checkpoint in `work`."""
+def trained(config: VisionConfig, work: Path, threads: int, device: torch.device) -> VisionNetwork:
+    """Return the trained network, on the processor; every part goes on from its checkpoint in `work`."""
+    # Residuals are small differences of large numbers: the 10 bits of TF32 would drown them.
+    torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(config.seed)
     network = VisionNetwork(config.network)
     finished = work / "vision.pt"
@@ -122,18 +136,26 @@ def trained(config: VisionConfig, work: Path, threads: int) -> VisionNetwork:
         network.load_state_dict(torch.load(finished, weights_only=True))
         network.eval()
         return network
-    drawn = documents(work, "train", config.documents, config.forged_share, threads)
-    train_forensic(network, drawn, config, work)
+    drawn = joined(
+        [
+            documents(work, "train", config.documents, config.forged_share, threads),
+            documents(work, MADE_UP, config.made_up_documents, config.forged_share, threads),
+        ]
+    )
+    is_fast = device.type == "cuda"
+    workers = threads if is_fast else 0
+    train_forensic(network, drawn.in_memory(threads) if is_fast else drawn, config, work, device, workers)
+    del drawn
     known = small_pages(work, "known", len(TRAINING_LAYOUTS), KNOWN_SAMPLES, threads)
     train_page(
         network,
         join_pages(known, small_pages(work, "random", config.random_layouts, config.layout_samples, threads)),
         config,
         work,
+        device,
+        workers,
     )
-    # Whole pages of the training layouts, as many genuine as forged, that the crops were not cut from.
-    head = documents(work, "train-head", min(HEAD_DOCUMENTS, config.documents), 0.5, threads)
-    fit_head(network, page_features(network, head.jpegs), head.forgery, config)
+    network.to("cpu")
     torch.save(network.state_dict(), finished)
     network.eval()
     return network

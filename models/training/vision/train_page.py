@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from models.training.documents.layouts import TRAINING_LAYOUTS
-from models.training.vision.checkpoint import run_steps
+from models.training.vision.checkpoint import Batch, run_steps
 from models.training.vision.config import VisionConfig
 from models.training.vision.data import DOCUMENT_CLASSES
 from models.training.vision.network import VisionNetwork
@@ -51,12 +51,14 @@ def join_pages(known: tuple[U8, I64], made_up: tuple[U8, I64]) -> Pages:
     )
 
 
-def train_page(network: VisionNetwork, pages: Pages, config: VisionConfig, work: Path) -> None:
+def train_page(
+    network: VisionNetwork, pages: Pages, config: VisionConfig, work: Path, device: torch.device, workers: int
+) -> None:
     """Train branch and kinds in place; goes on from a checkpoint in `work`."""
     torch.manual_seed(config.seed + 2)
     centres = nn.Linear(config.network.page_embedding, int(pages.layout.max()) + 1, bias=False)
     module = nn.ModuleDict({"branch": network.page, "kind": network.kind, "centres": centres})
-    module = module.to(memory_format=torch.channels_last)
+    module = module.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(module.parameters(), lr=config.page_learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.page_learning_rate, total_steps=config.page_steps + 1, pct_start=0.15
@@ -65,19 +67,22 @@ def train_page(network: VisionNetwork, pages: Pages, config: VisionConfig, work:
     known = np.flatnonzero(pages.document < DOCUMENT_CLASSES.index("other"))
     made_up = np.flatnonzero(pages.document == DOCUMENT_CLASSES.index("other"))
 
-    def loss_of(step: int) -> torch.Tensor:
+    def batch_of(step: int) -> tuple[npt.NDArray[np.float32], I64, I64]:
         rng = np.random.default_rng([config.seed, 12, step])
         third = config.page_batch_size // 3
         rows = np.concatenate([rng.choice(known, third), rng.choice(made_up, config.page_batch_size - third)])
-        image = torch.from_numpy(distort(pages.images[rows], rng)).contiguous(memory_format=torch.channels_last)
-        embedding = network.page(image)
+        return distort(pages.images[rows], rng), pages.layout[rows], pages.document[rows]
+
+    def loss_of(batch: Batch) -> torch.Tensor:
+        image, layout, document = batch
+        embedding = network.page(image.contiguous(memory_format=torch.channels_last))
         cosine = embedding @ nn.functional.normalize(centres.weight, dim=1).T
-        by_layout = nn.functional.cross_entropy(SCALE * cosine, torch.from_numpy(pages.layout[rows]))
+        by_layout = nn.functional.cross_entropy(SCALE * cosine, layout)
         # Kinds are read off, they do not bend the embedding.
-        kind = nn.functional.cross_entropy(network.kind(embedding.detach()), torch.from_numpy(pages.document[rows]))
+        kind = nn.functional.cross_entropy(network.kind(embedding.detach()), document)
         return by_layout + kind
 
-    run_steps(work / "page.pt", module, optimizer, schedule, config.page_steps, loss_of)
+    run_steps(work / "page.pt", module, optimizer, schedule, config.page_steps, batch_of, loss_of, workers)
 
 
 def distort(images: U8, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -95,8 +95,9 @@ def test_held_out_layouts_are_two_or_more_a_kind_and_never_drawn_for_training() 
         assert sum(layout.kind == kind for layout in HELD_OUT_LAYOUTS) >= 2
     arrangements = {layout.elements for layout in TRAINING_LAYOUTS}
     assert not arrangements & {layout.elements for layout in HELD_OUT_LAYOUTS}
-    for split in ("train", "train-head", "validation"):
+    for split in ("train", "validation"):
         assert SPLITS[split][1] == TRAINING_LAYOUTS
+    assert SPLITS["development"][1] == NEW_KIND_LAYOUTS, "what is tried is not compared on the layouts of the test"
     assert len({number for number, _ in SPLITS.values()}) == len(SPLITS), "two splits share their seeds"
 
 

@@ -73,7 +73,7 @@ def test_both_encoders_of_the_multimodal_network_end_in_one_space_of_256() -> No
 
 
 def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
-    def weights(path: Path, stops: list[int]) -> torch.Tensor:
+    def weights(path: Path, stops: list[int], workers: int = 0) -> torch.Tensor:
         for steps in stops:
             torch.manual_seed(0)
             module = torch.nn.Linear(4, 1)
@@ -86,9 +86,12 @@ def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(tmp_path: 
                 optimizer,
                 schedule,
                 steps,
-                lambda i, m=module, d=data: (m(d[i]) - d[i].sum(1, keepdim=True)).square().mean(),
+                lambda i, d=data: (d[i],),
+                lambda batch, m=module: (m(batch[0]) - batch[0].sum(1, keepdim=True)).square().mean(),
+                workers=workers,
             )
         return module.weight.detach()
 
-    whole, parted = weights(tmp_path / "a.pt", [120]), weights(tmp_path / "b.pt", [50, 120])
-    torch.testing.assert_close(whole, parted, rtol=0, atol=0)
+    whole = weights(tmp_path / "a.pt", [120])
+    torch.testing.assert_close(weights(tmp_path / "b.pt", [50, 120]), whole, rtol=0, atol=0)
+    torch.testing.assert_close(weights(tmp_path / "c.pt", [120], workers=2), whole, rtol=0, atol=0)
