@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from deploy.local.stack import LocalStack
+from tests.bench.hiccups import summary
 from tests.bench.measures import BenchError, CpuMeter, Helper, latency_summary
 from tests.bench.stages import StageMeter
 
@@ -79,10 +80,11 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
     reader = Helper("tests.bench.reader", {"servers": servers, "alerts": "weir.alerts", "decisions": "weir.decisions"})
     task = {"servers": servers, "topic": "weir.transactions", "events": sweep.events, "accounts": sweep.accounts}
     sender = Helper("tests.bench.sender", {**task, "seed": 7, "end_ms": time.time_ns() // 1_000_000})
+    watch = Helper("tests.bench.hiccups", {})
     try:
         reader.answer()
         say(f"warming up for {sweep.warm_up_seconds:.0f} s at {WARM_UP_RATE:,} events/s")
-        run = Run(stack, job, reader, sender)
+        run = Run(stack, job, reader, sender, watch)
         run.step(WARM_UP_RATE, 0.0, sweep.warm_up_seconds)
         for rate in sweep.rates:
             result = run.step(rate, sweep.lead_seconds, sweep.seconds)
@@ -90,6 +92,7 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
             if not result["sustained"]:
                 break
     finally:
+        watch.stop()
         sender.stop()
         reader.stop()
 
@@ -105,13 +108,18 @@ class Run:
         Of `tests.bench.reader`, ready.
     sender
         Of `tests.bench.sender`; may be replaced between two steps.
+    watch
+        Of `tests.bench.hiccups`: whether the machine stood still; may be left out.
     """
 
-    def __init__(self, stack: LocalStack, job: str, reader: Helper, sender: Helper) -> None:
+    def __init__(
+        self, stack: LocalStack, job: str, reader: Helper, sender: Helper, watch: Helper | None = None
+    ) -> None:
         self._stack = stack
         self._job = job
         self._reader = reader
         self.sender = sender
+        self._watch = watch
         self._sent = 0  # records since the reader started
 
     def step(self, rate: int, lead_seconds: float, seconds: float) -> dict[str, Any]:
@@ -120,6 +128,8 @@ class Run:
         self.sender.ask({"prepare": {"count": count}})
         self._wait_until_even()
         self._take()
+        if self._watch:
+            self._watch.ask({})
         self.sender.tell({"send": {"rate": rate, "count": count}})
         time.sleep(lead_seconds)
         began, seen_before = time.monotonic(), self._reader.ask({"count": True})
@@ -136,6 +146,7 @@ class Run:
             raise BenchError(f"{report['lost']} records were not taken by the broker at {rate:,} events/s")
         drained = self._wait_until_even(must=False)
         samples = self._take()
+        seen_of_machine = self._watch.ask({}) if self._watch else None
         from_ms = report["start_ms"] + lead_seconds * 1000
         until_ms = report["start_ms"] + count / rate * 1000
         window = {name: _within(pairs, from_ms, until_ms) for name, pairs in samples.items()}
@@ -159,6 +170,7 @@ class Run:
             "cpu_cores": cores,
             "stages_us": stages_us,
             "checkpoints": self._checkpoints(from_ms, until_ms),
+            "machine": _machine(seen_of_machine, from_ms, until_ms),
         }
 
     def _helpers(self) -> dict[str, int]:
@@ -212,3 +224,10 @@ def _growth(pairs: Any, from_ms: float, until_ms: float) -> dict[str, float]:
         name: round(float(np.median(part[:, 1] - part[:, 0])), 1) if len(part) else float(DRAIN_SECONDS * 1000)
         for name, part in (("first_quarter_ms", first), ("last_quarter_ms", last))
     }
+
+
+def _machine(seen: dict[str, Any] | None, from_ms: float, until_ms: float) -> dict[str, Any] | None:
+    if seen is None:
+        return None
+    stalls = [(float(end), float(late)) for end, late in seen["stalls"]]
+    return summary(stalls, from_ms, until_ms) | {key: seen[key] for key in ("stolen_seconds", "real_time")}

@@ -136,7 +136,8 @@ a sample of the decisions. Milliseconds:
 CORES = """
 ## Where the cores go
 
-Cores kept busy, on average over the step.
+Cores kept busy, on average over the step. The machine's stalls are those of more than 10 ms that a thread of the
+highest real-time priority saw on its core: the host gave the core to others, and no program on it could run.
 
 """
 
@@ -202,8 +203,11 @@ def performance_page(results: Mapping[str, Any]) -> str:
             done = step["checkpoints"]
             used = [f"{step['cpu_cores'].get(name, 0):.2f}" for name in names]
             ends = [_ms(done["mean_ms"]), _ms(done["longest_ms"]), f"{done['largest_mib']:.1f}"]
-            rows.append([f"{step['rate']:,}", *used, *ends])
-        cores = CORES + _markdown(["events/s", *names, "checkpoint, mean ms", "longest ms", "MiB"], rows)
+            still = step.get("machine") or {}
+            stood = [str(still.get("stalls", "-")), _ms(still.get("longest_stall_ms"))]
+            rows.append([f"{step['rate']:,}", *used, *ends, *stood])
+        headings = ["checkpoint, mean ms", "longest ms", "MiB", "machine's stalls", "longest ms"]
+        cores = CORES + _markdown(["events/s", *names, *headings], rows)
     measured = [(f"{step['rate']:,}", step["stages_us"]) for step in steps if step.get("stages_us")]
     measured += [("drain, second half", d["stages_us"]) for d in drains[:1] if d.get("stages_us")]
     if measured:
