@@ -1,7 +1,8 @@
 """ONNX Runtime sessions as the services use them: on the processor, or on a GPU where ONNX Runtime has CUDA.
 
 On CUDA a model's FP16 graph is taken where one lies beside it (`model.fp16.onnx` beside `model.onnx`), and with
-`fixed_shapes=True` the session replays a CUDA graph. That path is unmeasured: no machine with a GPU was at hand.
+`fixed_shapes=True` the session replays a CUDA graph. This path has not run on a GPU yet; the same network in torch has
+(`tests/bench/gpu_images.py`).
 
 References
 ----------
