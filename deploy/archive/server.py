@@ -1,0 +1,99 @@
+"""The archive over HTTP, on the loopback alone: `GET /documents/TRANSACTION_ID.jpg`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deploy.archive.book import PaymentBook
+from models.training.documents.attached import draw_attached
+
+logger = logging.getLogger(__name__)
+
+ROOT = "/documents"
+READY = "/ready"
+TRUTH = "planted.jsonl"
+SOCKET_SECONDS = 10.0
+_NAME = re.compile(re.escape(ROOT) + r"/([0-9A-Za-z]{1,64})\.jpg")
+
+
+class Archive:
+    """Draws each document once, into a folder, with a line in `planted.jsonl` that tells the truth about it.
+
+    Parameters
+    ----------
+    book
+        What is known of the payments.
+    folder
+        Where documents are kept.
+    """
+
+    def __init__(self, book: PaymentBook, folder: Path) -> None:
+        self._book = book
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        # Two services ask about one document at the same moment; drawing is one core's work anyway.
+        self._lock = threading.Lock()
+
+    def document(self, transaction_id: str) -> bytes | None:
+        """Return a document, drawn now if it is asked for the first time; None where the payment has none."""
+        path = self._folder / f"{transaction_id}.jpg"
+        with self._lock:
+            if path.exists():
+                return path.read_bytes()
+            payment = self._book.find(transaction_id)
+            if payment is None:
+                return None
+            drawn = draw_attached(payment)
+            path.write_bytes(drawn.jpeg)
+            with (self._folder / TRUTH).open("a") as file:
+                truth = {"transaction_id": transaction_id, "is_fraud": payment.is_fraud, "planted": drawn.truth}
+                file.write(json.dumps(truth) + "\n")
+            return drawn.jpeg
+
+
+def planted(folder: Path) -> dict[str, str]:
+    """Return what was planted in the documents drawn so far, by transaction id."""
+    try:
+        lines = (folder / TRUTH).read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    return {truth["transaction_id"]: truth["planted"] for truth in map(json.loads, lines)}
+
+
+def make_server(archive: Archive, port: int) -> ThreadingHTTPServer:
+    """Bind a server on the loopback; port 0 takes a free one."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = SOCKET_SECONDS
+
+        def do_GET(self) -> None:
+            path = urlsplit(self.path).path
+            if path == READY:
+                self._answer(200, "text/plain", b"ready\n")
+                return
+            name = _NAME.fullmatch(path)
+            document = archive.document(name.group(1)) if name else None
+            if document is None:
+                self._answer(404, "text/plain", b"no payment with a document has this id\n")
+            else:
+                self._answer(200, "image/jpeg", document)
+
+        def _answer(self, status: int, media_type: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", media_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            logger.debug(format, *args)
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
+    return server
