@@ -72,10 +72,16 @@ class EvidenceSnapshot:
 
 
 class EvidenceTally:
-    """Counts requests, endings and revisions as they arrive; what is delivered twice counts once."""
+    """Counts requests, endings and revisions as they arrive; what is delivered twice counts once.
+
+    Parameters
+    ----------
+    notes
+        What is missing, in words; may grow.
+    """
 
     def __init__(self, notes: Sequence[str] = ()) -> None:
-        self.notes = tuple(notes)
+        self.notes = notes
         self._asked: Counter[str] = Counter()
         self._ended: Counter[tuple[str, str]] = Counter()
         self._requests = AlertFilter()
@@ -98,7 +104,6 @@ class EvidenceTally:
     def add_revision(self, alert: Mapping[str, Any]) -> None:
         """Note a revision that was not seen before."""
         self._revisions += 1
-        # An alert that was not heard of has no revision yet; the number itself says nothing where some came out of order
         self._revised_alerts += self._revised.is_new(alert["alert_id"], 0)
         changed = alert["outcome"] != alert["outcome_before"]
         self._changed_outcomes += changed
@@ -116,7 +121,7 @@ class EvidenceTally:
         """Return what there is to show."""
         services = {
             name: ServiceCounts(asked, *(self._ended[name, ending] for ending in ENDINGS))
-            for name, asked in sorted(self._asked.items())
+            for name, asked in sorted(dict(self._asked).items())
         }
         return EvidenceSnapshot(
             services=services,
@@ -124,7 +129,7 @@ class EvidenceTally:
             revised_alerts=self._revised_alerts,
             changed_outcomes=self._changed_outcomes,
             newest=[*self._documents, *self._memos][:KEPT_REVISIONS],
-            notes=self.notes,
+            notes=tuple(self.notes),
         )
 
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from deploy.cli.live.evidence import EvidenceTally
+from deploy.cli.live.evidence_panels import revision_line
+from deploy.cli.live.gathering import SERVICES, Gathering, missing_packages
 from deploy.cli.live.model import LiveModel, Snapshot
 from deploy.cli.live.panels import Accounts, LiveView, alert_line, line, summary
 from deploy.cli.live.watcher import Watcher, wait_for_accounts
@@ -26,6 +30,7 @@ from deploy.local.jars import fetch_jars
 from deploy.local.stack import LocalStack, StackOptions
 from deploy.local.submit import FINAL_STATES, FlinkRest, submit_job
 from jobs.settings import Settings, kafka_properties
+from jobs.stream.topic_reader import ReadError
 
 JOB = "jobs.score_transactions"
 PHASE = "simulating and scoring"
@@ -53,6 +58,9 @@ class DemoOptions:
         Population: small, so that a minute of the demo is days of event time and the long windows fill.
     poison_rate, duplicate_rate
         So that dead letters and duplicates show.
+    evidence_share, evidence_from_eur
+        Share of the transfers from that amount on that come with a document: half an alert a second has one, which is
+        what reading documents on one core, after the stream, can follow. 0: no evidence at all.
     picture
         File for an SVG of the last view.
     """
@@ -64,10 +72,15 @@ class DemoOptions:
     merchants: int = 1_000
     poison_rate: float = 0.005
     duplicate_rate: float = 0.005
+    evidence_share: float = 0.05
+    evidence_from_eur: float = 1_000.0
     picture: Path | None = None
 
-    def plans(self, now_ms: int) -> tuple[LoadPlan, LoadPlan]:
-        """Return the warm-up, and the load that is measured, whose event times follow on the warm-up's."""
+    def plans(self, now_ms: int, evidence_root: str | None = None) -> tuple[LoadPlan, LoadPlan]:
+        """Return the warm-up, and the load that is measured, whose event times follow on the warm-up's.
+
+        Payments of the load refer to documents below `evidence_root`; to none without it.
+        """
         load = LoadPlan(
             rate=self.rate,
             count=None if self.duration_seconds is None else max(1, round(self.rate * self.duration_seconds)),
@@ -77,9 +90,17 @@ class DemoOptions:
             merchants=self.merchants,
             poison_rate=self.poison_rate,
             duplicate_rate=self.duplicate_rate,
+            evidence_share=0.0 if evidence_root is None else self.evidence_share,
+            evidence_root=evidence_root or "",
+            evidence_from_eur=self.evidence_from_eur,
         )
         warm_up = replace(
-            load, rate=WARM_UP_RATE, count=WARM_UP_RECORDS, end_ms=load.simulator.start_ms, seed=self.seed + 1
+            load,
+            rate=WARM_UP_RATE,
+            count=WARM_UP_RECORDS,
+            end_ms=load.simulator.start_ms,
+            seed=self.seed + 1,
+            evidence_share=0.0,
         )
         return warm_up, load
 
@@ -106,21 +127,28 @@ class Demo:
         self._home = home
         self._options = options
         self._console = console
-        self._model = LiveModel()
+        self._gathering = self._prepare_gathering()
+        self._model = LiveModel(None if self._gathering is None else EvidenceTally(self._gathering.notes))
         self._pictured = self._model.snapshot()
         self._stop = threading.Event()
         self._before = 0  # records of the warm-up
         self._printed_at = 0.0
-        self._printed_alerts = 0
+        self._printed_alerts = self._printed_revisions = 0
 
     def run(self) -> bool:
         """Run it to the end; returns whether every record was accounted for."""
-        with _only_one(self._home), _stack(self._make_settings, self._home, self._say) as (stack, settings):
-            job_id = self._start_job(stack, settings)
-            accounts = self._show(settings, FlinkRest(settings.flink_rest_url), job_id)
+        with (
+            _only_one(self._home),
+            _stack(self._make_settings, self._home, self._gathering, self._say) as (stack, settings),
+        ):
+            root = None if self._gathering is None else self._gathering.archive.root
+            plans = self._options.plans(int(time.time() * 1_000), root)
+            job_id = self._start_jobs(stack, settings, plans[1])
+            accounts = self._show(settings, FlinkRest(settings.flink_rest_url), job_id, plans)
             snapshot = self._model.snapshot()
             self._write_picture()
             self._console.print(summary(snapshot, accounts))
+            self._write_page(settings)
             self._say("stopping everything ...")
         self._say(f"stopped; logs are in {self._home / 'logs'}")
         return accounts.is_even
@@ -130,31 +158,52 @@ class Demo:
     def _say(self, text: str) -> None:
         self._console.print(f"· {text}", style="dim", highlight=False)
 
-    def _start_job(self, stack: LocalStack, settings: Settings) -> str:
-        self._say("submitting the scoring job ...")
-        with self._console.status("the client starts, and sends the job"):
-            job_id = submit_job(
-                settings.flink_rest_url,
-                JOB,
-                jars=fetch_jars(stack.jars_folder),
-                work_folder=stack.logs,
-                options=stack.flink.job_options(),
-                environment=settings.as_environment(),
-            )
+    def _prepare_gathering(self) -> Gathering | None:
+        if not self._options.evidence_share:
+            return None
+        if missing := missing_packages():
+            self._say(f"no evidence: {', '.join(missing)} not installed (pip install 'weir[evidence,documents,ocr]')")
+            return None
+        return Gathering.under(self._home)
+
+    def _start_jobs(self, stack: LocalStack, settings: Settings, load: LoadPlan) -> str:
+        gathering = self._gathering
+        self._say("submitting the scoring job ..." if gathering is None else "submitting the jobs: score, gather ...")
+        with self._console.status("the client starts, and sends the job"), ThreadPoolExecutor() as pool:
+            scoring = pool.submit(self._submit_scoring, stack, settings)
+            if gathering is not None:
+                beside = [
+                    pool.submit(gathering.start_archive, stack, load),
+                    pool.submit(gathering.submit, stack, settings),
+                ]
+                for waiting in beside:
+                    waiting.result()
+                gathering.look_at_services({name: stack.service_url(name) for name in SERVICES})
+            job_id = scoring.result()
         self._say("warming up: the job loads the model and its compiled code, and scores a few ...")
         with self._console.status("warming up"):
-            FlinkRest(settings.flink_rest_url).wait_until_running(job_id, READY_SECONDS)
+            rest = FlinkRest(settings.flink_rest_url)
+            rest.wait_until_running(job_id, READY_SECONDS)
+            if gathering is not None:
+                gathering.wait_until_running(rest, READY_SECONDS)
         return job_id
+
+    def _submit_scoring(self, stack: LocalStack, settings: Settings) -> str:
+        return submit_job(
+            settings.flink_rest_url,
+            JOB,
+            jars=fetch_jars(stack.jars_folder),
+            work_folder=stack.logs,
+            options=stack.flink.job_options(),
+            environment=settings.as_environment(),
+        )
 
     # -- the view ---------------------------------------------------------------------------------------------------
 
-    def _show(self, settings: Settings, rest: FlinkRest, job_id: str) -> Accounts:
+    def _show(self, settings: Settings, rest: FlinkRest, job_id: str, plans: tuple[LoadPlan, LoadPlan]) -> Accounts:
         properties, topics = kafka_properties(settings), settings.topics
         options, model = self._options, self._model
-        warm_up, load = (
-            GeneratorProcess(plan, properties, topics.transactions, topics.labels)
-            for plan in options.plans(int(time.time() * 1_000))
-        )
+        warm_up, load = (GeneratorProcess(plan, properties, topics.transactions, topics.labels) for plan in plans)
         hint = "Ctrl-C ends" if options.duration_seconds is None else f"of {options.duration_seconds:.0f} s"
         with Watcher(model, properties, topics) as watcher, _ctrl_c(self._stop):
             self._warm_up(warm_up, watcher)
@@ -166,12 +215,15 @@ class Demo:
                 while load.is_running and not self._stop.is_set():
                     if time.monotonic() - job_seen > JOB_CHECK_SECONDS:
                         model.phase = _phase_of(rest, job_id)
+                        if self._gathering is not None:
+                            self._gathering.check(rest)
                         job_seen = time.monotonic()
                     self._tick(load, watcher, draw, hint)
                     self._pictured = model.snapshot()
                 model.phase = "draining: no more is sent"
                 load.stop()
                 self._drain(load, watcher, draw)
+                self._drain_evidence(load, watcher, draw, settings)
                 model.phase = "waiting for the last checkpoint, which commits the ledger"
                 self._tick(load, watcher, draw, "")
                 wait_seconds = 10.0 + 5 * settings.checkpoint_interval_seconds
@@ -209,6 +261,21 @@ class Demo:
                 answered, since = snapshot.answered, time.monotonic()
             self._tick(generator, watcher, draw, f"{snapshot.waiting:,} waiting")
 
+    def _drain_evidence(
+        self,
+        generator: GeneratorProcess,
+        watcher: Watcher,
+        draw: Callable[[Snapshot, str], None],
+        settings: Settings,
+    ) -> None:
+        """Wait for what was asked for: each piece ends within its budget, and shows when it is committed."""
+        if self._model.evidence is None:
+            return
+        self._model.phase = "waiting for the last evidence"
+        deadline = time.monotonic() + settings.evidence_budget_seconds + 3 * settings.checkpoint_interval_seconds + 10
+        while (waiting := self._model.evidence.snapshot().total.waiting) and time.monotonic() < deadline:
+            self._tick(generator, watcher, draw, f"{waiting:,} waiting")
+
     @contextlib.contextmanager
     def _view(self) -> Iterator[Callable[[Snapshot, str], None]]:
         if not self._console.is_terminal:
@@ -227,6 +294,10 @@ class Demo:
         if snapshot.alerts > self._printed_alerts:
             self._printed_alerts = snapshot.alerts
             self._console.print(alert_line(snapshot.newest_alerts[0]), highlight=False, soft_wrap=True)
+        evidence = snapshot.evidence
+        if evidence is not None and evidence.revisions > self._printed_revisions:
+            self._printed_revisions = evidence.revisions
+            self._console.print(revision_line(evidence.newest[0]), highlight=False, soft_wrap=True)
 
     def _write_picture(self) -> None:
         """Picture the view as it was while transactions were still sent."""
@@ -243,6 +314,24 @@ class Demo:
             self._options.picture.parent.mkdir(parents=True, exist_ok=True)
             self._options.picture.write_text(drawn)
         self._say(f"wrote {self._options.picture}")
+
+    def _write_page(self, settings: Settings) -> None:
+        """Write the page of the alert that evidence changed most."""
+        if self._gathering is None or self._model.evidence is None or (alert := self._model.evidence.telling) is None:
+            return
+        from deploy.cli.alert_page.collect import collect
+        from deploy.cli.alert_page.page import alert_page
+        from models.services.base.settings import ServiceSettings
+
+        path = self._home / "alert.html"
+        roots = ServiceSettings(evidence_roots=(self._gathering.archive.root,), evidence_private_addresses=True)
+        try:
+            dossier = collect(settings, alert["transaction_id"], roots)
+            if dossier is not None:
+                path.write_text(alert_page(dossier), "utf-8", "replace")
+                self._say(f"wrote {path}: an alert that evidence revised, as a page for a browser")
+        except (ReadError, OSError, ValueError) as error:
+            self._say(f"no page was written: {error}")
 
 
 def _phase_of(rest: FlinkRest, job_id: str) -> str:
@@ -261,21 +350,23 @@ def _phase_of(rest: FlinkRest, job_id: str) -> str:
 
 @contextlib.contextmanager
 def _stack(
-    make_settings: Callable[..., Settings], home: Path, say: Callable[[str], None]
+    make_settings: Callable[..., Settings], home: Path, gathering: Gathering | None, say: Callable[[str], None]
 ) -> Iterator[tuple[LocalStack, Settings]]:
     """Start a stack on an empty folder, and stop it whatever happens."""
     wanted = make_settings(home_dir=home)
     stack_options = StackOptions(
-        taskmanagers=wanted.parallelism,
+        taskmanagers=wanted.parallelism + (gathering is not None),
         topic_prefix=wanted.topic_prefix,
         checkpoint_interval_seconds=wanted.checkpoint_interval_seconds,
         buffer_timeout_ms=wanted.buffer_timeout_ms,
+        services=() if gathering is None else SERVICES,
+        service_settings={} if gathering is None else gathering.service_settings,
     )
     stack = LocalStack(home, stack_options, progress=say)
     stack.down(delete_data=True)  # of a demo that was killed
     if wanted.risk_labels == "matured":
         say("the demo runs no learner job, so no label would mature: the risk features count raw labels")
-    say("starting Kafka, Flink and Redis ...")
+    say(f"starting Kafka, Flink and Redis{'' if gathering is None else ', and ' + ', '.join(SERVICES)} ...")
     try:
         stack.up()
         # Its own addresses, whatever the environment or a settings file says of others
@@ -287,6 +378,7 @@ def _stack(
             kafka_security_protocol="PLAINTEXT",
             kafka_sasl_mechanism=None,
             risk_labels="raw",  # no learner job runs, so no label would mature
+            **({f"evidence_{name}_url": "" for name in SERVICES} if gathering is None else gathering.settings(stack)),
         )
         yield stack, settings
     finally:

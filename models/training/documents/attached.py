@@ -1,7 +1,7 @@
 """The document that comes with a payment of the simulated stream: drawn from the payment, honest as often as it is.
 
-What is planted depends on the transaction's id alone. Nine honest payments in ten come with their own document; those of
-fraud and laundering mostly with a forged one, or with that of another payment. Layouts are held-out ones, so the
+What is planted depends on the transaction's id alone. Nine honest payments in ten come with their own document; those
+of fraud and laundering mostly with a forged one, or with that of another payment. Layouts are held-out ones, so the
 shipped models have not seen them.
 """
 
