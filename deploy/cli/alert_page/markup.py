@@ -1,4 +1,4 @@
-"""Build HTML as a tree: text and attributes are escaped when it is written, so nothing that came in can become markup."""
+"""HTML as a tree: text and attributes are escaped when it is written, so nothing that came in can become markup."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def data_uri(content: bytes, media_type: str) -> str:
 def document(title: str, *body: Node) -> str:
     """Return a whole page with this package's style and script inside, and nothing that it would have to fetch.
 
-    Its content security policy allows these two by their digests, pictures that the page itself holds, and nothing else:
-    a script that got in all the same would not run.
+    Its content security policy allows these two by their digests, pictures that the page itself holds, and nothing
+    else: a script that got in all the same would not run.
     """
     style, script = ("\n" + resources.files(__package__).joinpath(name).read_text() for name in ("page.css", "page.js"))
     policy = (

@@ -319,14 +319,16 @@ class Demo:
         """Write the page of the alert that evidence changed most."""
         if self._gathering is None or self._model.evidence is None or (alert := self._model.evidence.telling) is None:
             return
-        from deploy.cli.alert_page.collect import collect
+        from deploy.cli.alert_page.collect import collect, records_about
         from deploy.cli.alert_page.page import alert_page
         from models.services.base.settings import ServiceSettings
 
         path = self._home / "alert.html"
         roots = ServiceSettings(evidence_roots=(self._gathering.archive.root,), evidence_private_addresses=True)
         try:
-            dossier = collect(settings, alert["transaction_id"], roots)
+            transaction_id = alert["transaction_id"]
+            decisions = records_about(settings, settings.topics.decisions, "decision", transaction_id)
+            dossier = collect(settings, transaction_id, roots, decision=decisions[-1] if decisions else None)
             if dossier is not None:
                 path.write_text(alert_page(dossier), "utf-8", "replace")
                 self._say(f"wrote {path}: an alert that evidence revised, as a page for a browser")
