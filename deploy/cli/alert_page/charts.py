@@ -1,4 +1,4 @@
-"""The two small drawings of the page, as SVG: a score on its scale, and a score from revision to revision."""
+"""The small drawings of the page, as SVG: a score on its scale and from revision to revision, a share."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def score_bar(score: float, before: float, outcome: str, thresholds: Mapping[str
         viewBox=f"-8 0 {WIDTH + 16} 44",
         role="img",
         aria_label=f"score {score:.3f} of 1",
+    )
+
+
+def part_bar(share: float) -> Node:
+    """Draw a share of 1 as a bar."""
+    return el(
+        "svg",
+        el("rect", x=0, y=0, width=100, height=8, rx=4, class_="rail"),
+        el("rect", x=0, y=0, width=round(100 * _inside(share), 1), height=8, rx=4, class_="part"),
+        viewBox="0 0 100 8",
+        preserveAspectRatio="none",
+        aria_hidden="true",
     )
 
 

@@ -51,12 +51,15 @@ class Document:
         None where it cannot be shown.
     problem
         Why it cannot be shown, in words.
+    note
+        What else is known of it, in words: in the demo, what the simulator planted.
     """
 
     reference: str
     pieces: Sequence[Piece]
     picture: Picture | None = None
     problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def document_part(document: Document) -> Node:
     return el(
         "section",
         el("h2", "Document ", el("code", name)),
+        el("p", document.note, class_="soft small note") if document.note else None,
         el("div", _viewer(document), el("div", [_piece(piece) for piece in document.pieces]), class_="document"),
         class_="card evidence",
     )

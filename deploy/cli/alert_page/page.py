@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.cli.alert_page.charts import score_bar, score_path
+from deploy.cli.alert_page.charts import part_bar, score_bar, score_path
 from deploy.cli.alert_page.dossier import Dossier
 from deploy.cli.alert_page.evidence_parts import document_part, memo_part
 from deploy.cli.alert_page.markup import Node, document, el
@@ -107,8 +107,8 @@ def _reasons(alert: Mapping[str, Any]) -> Node:
             el("td", number(reason["usual_value"]), class_="number", data_name="usual"),
             el(
                 "td",
-                el("meter", min=0, max=1, value=round(abs(reason["contribution"]) / most, 4), aria_hidden="true"),
-                f" {reason['contribution']:+.2f}",
+                part_bar(abs(reason["contribution"]) / most),
+                f"{reason['contribution']:+.2f}",
                 class_="number",
                 data_name="contribution",
             ),

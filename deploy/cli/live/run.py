@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from deploy.archive.server import planted
 from deploy.cli.live.evidence import EvidenceTally
 from deploy.cli.live.evidence_panels import revision_line
 from deploy.cli.live.gathering import SERVICES, Gathering, missing_packages
@@ -330,7 +331,10 @@ class Demo:
             decisions = records_about(settings, settings.topics.decisions, "decision", transaction_id)
             dossier = collect(settings, transaction_id, roots, decision=decisions[-1] if decisions else None)
             if dossier is not None:
-                path.write_text(alert_page(dossier), "utf-8", "replace")
+                truth = planted(self._gathering.archive.folder).get(transaction_id, "nothing that is known")
+                note = f"What the simulator planted: {truth}."
+                documents = [replace(document, note=note) for document in dossier.documents]
+                path.write_text(alert_page(replace(dossier, documents=documents)), "utf-8", "replace")
                 self._say(f"wrote {path}: an alert that evidence revised, as a page for a browser")
         except (ReadError, OSError, ValueError) as error:
             self._say(f"no page was written: {error}")

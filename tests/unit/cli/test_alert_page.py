@@ -20,7 +20,7 @@ TAGS = frozenset(
     (
         *("html", "head", "meta", "title", "style", "body", "main", "section", "footer", "div", "span", "p", "b"),
         *("h1", "h2", "h3", "code", "bdi", "ol", "ul", "li", "dl", "dt", "dd", "table", "thead", "tbody", "tr", "th"),
-        *("td", "meter", "svg", "rect", "line", "circle", "polyline", "text", "details", "summary", "figure", "img"),
+        *("td", "svg", "rect", "line", "circle", "polyline", "text", "details", "summary", "figure", "img"),
         *("input", "label", "blockquote", "script"),
     )
 )
