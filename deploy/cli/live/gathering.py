@@ -25,10 +25,17 @@ NEEDED = ("PIL", "matplotlib", "starlette", "uvicorn", "magika", "tokenizers")
 UNREAD = "-unread"
 """End of the multimodal model's version where it has no OCR."""
 SETTINGS = {
-    # Payments name their beneficiary by an account number, documents by a name: how far the two go together is shown,
-    # and does not move the score.
+    # Two services are shown at work and do not move the score. Payments name their beneficiary by an account number,
+    # which multimodal takes for a name that the document lacks; memos are single words, of which text can say little.
     "evidence_multimodal_weight": 0.0,
+    "evidence_text_weight": 0.0,
+    # Reading a document takes a second of a core, and on two cores that the stream has first, many: the usual 10 s
+    # would have most of them time out.
+    "evidence_budget_seconds": 20.0,
+    "evidence_attempt_seconds": 15.0,
 }
+ANSWER_SECONDS = 15
+"""The services' own limit: no call waits longer."""
 
 
 def missing_packages() -> list[str]:
@@ -64,6 +71,7 @@ class Gathering:
         return {
             "WEIR_SERVICE_EVIDENCE_ROOTS": self.archive.root,
             "WEIR_SERVICE_EVIDENCE_PRIVATE_ADDRESSES": "true",
+            "WEIR_SERVICE_ANSWER_TIMEOUT_SECONDS": str(ANSWER_SECONDS),
         }
 
     def settings(self, stack: LocalStack) -> dict[str, object]:

@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,8 +60,8 @@ class DemoOptions:
     poison_rate, duplicate_rate
         So that dead letters and duplicates show.
     evidence_share, evidence_from_eur
-        Share of the transfers from that amount on that come with a document: half an alert a second has one, which is
-        what reading documents on one core, after the stream, can follow. 0: no evidence at all.
+        Share of the transfers from that amount on that come with a document: an alert in five seconds has one, which
+        is what reading them can follow on two cores that the stream has first. 0: no evidence at all.
     picture
         File for an SVG of the last view.
     """
@@ -73,7 +73,7 @@ class DemoOptions:
     merchants: int = 1_000
     poison_rate: float = 0.005
     duplicate_rate: float = 0.005
-    evidence_share: float = 0.05
+    evidence_share: float = 0.03
     evidence_from_eur: float = 1_000.0
     picture: Path | None = None
 
@@ -134,7 +134,8 @@ class Demo:
         self._stop = threading.Event()
         self._before = 0  # records of the warm-up
         self._printed_at = 0.0
-        self._printed_alerts = self._printed_revisions = 0
+        self._printed_alerts = 0
+        self._printed_revision: Mapping[str, Any] | None = None
 
     def run(self) -> bool:
         """Run it to the end; returns whether every record was accounted for."""
@@ -296,9 +297,10 @@ class Demo:
             self._printed_alerts = snapshot.alerts
             self._console.print(alert_line(snapshot.newest_alerts[0]), highlight=False, soft_wrap=True)
         evidence = snapshot.evidence
-        if evidence is not None and evidence.revisions > self._printed_revisions:
-            self._printed_revisions = evidence.revisions
-            self._console.print(revision_line(evidence.newest[0]), highlight=False, soft_wrap=True)
+        newest = evidence.newest[0] if evidence is not None and evidence.newest else None
+        if newest is not None and newest is not self._printed_revision:
+            self._printed_revision = newest
+            self._console.print(revision_line(newest), highlight=False, soft_wrap=True)
 
     def _write_picture(self) -> None:
         """Picture the view as it was while transactions were still sent."""
