@@ -55,12 +55,12 @@ class PaymentBook:
         columns = batch.transactions
         for row in columns.evidence_count.nonzero()[0].tolist():
             payment = PaidTransaction(
-                transaction_id=columns.transaction_id.text_at(row),
+                transaction_id=columns.transaction_id.text_at(row) or "",
                 amount_minor=int(columns.amount_minor[row]),
-                currency=columns.currency.text_at(row),
-                counterparty_id=columns.counterparty_id.text_at(row),
+                currency=columns.currency.text_at(row) or "",
+                counterparty_id=columns.counterparty_id.text_at(row) or "",
                 day=datetime.fromtimestamp(int(columns.event_time_ms[row]) / 1000, UTC).date(),
-                memo=columns.memo.text_at(row) if columns.memo.lengths[row] > 0 else "",
+                memo=columns.memo.text_at(row) or "",
                 is_fraud=bool(batch.is_fraud[row]),
             )
             self._known[payment.transaction_id] = (self._simulated + row, payment)

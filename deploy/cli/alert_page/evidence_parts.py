@@ -211,7 +211,11 @@ def _missing(piece: Piece) -> list[Node]:
     if piece.problem:
         parts.append(el("p", f"No explanation (degraded): {piece.problem}", class_="missing small"))
     if not piece.explanation and piece.ending is not None and piece.ending["findings"]:
-        findings = [(el("dt", name), el("dd", text)) for name, text in sorted(piece.ending["findings"].items())]
+        findings = [
+            el(tag, text)
+            for pair in sorted(piece.ending["findings"].items())
+            for tag, text in zip(("dt", "dd"), pair, strict=True)
+        ]
         parts.append(el("dl", findings, class_="facts"))
     return parts
 

@@ -198,7 +198,7 @@ def _origin(dossier: Dossier) -> Node:
             ("rules that hit", hits or "none"),
             ("read from", f"partition {decision['source_partition']}, offset {decision['source_offset']}"),
         ]
-    entries = [(el("dt", name), el("dd", value)) for name, value in facts]
+    entries = [el(tag, text) for pair in facts for tag, text in zip(("dt", "dd"), pair, strict=True)]
     return el(
         "section",
         el("details", el("summary", "Where this comes from"), el("dl", entries, class_="facts")),

@@ -111,7 +111,8 @@ def _write_page(
     from models.services.base.settings import ServiceSettings
 
     try:
-        documents = ServiceSettings(**({"evidence_roots": roots} if roots else {}))
+        given: dict[str, object] = {"evidence_roots": roots} if roots else {}
+        documents = ServiceSettings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         raise click.UsageError(str(error)) from error
     with plain_errors():

@@ -18,6 +18,7 @@ from deploy.local.processes import free_ports
 from deploy.local.stack import LocalStack
 from deploy.local.submit import FINAL_STATES, FlinkRest, submit_job
 from jobs.settings import Settings
+from models.services.base.settings import ServiceSettings
 
 JOB = "jobs.gather_evidence"
 SERVICES = ("vision", "multimodal", "text")
@@ -73,6 +74,12 @@ class Gathering:
             "WEIR_SERVICE_EVIDENCE_PRIVATE_ADDRESSES": "true",
             "WEIR_SERVICE_ANSWER_TIMEOUT_SECONDS": str(ANSWER_SECONDS),
         }
+
+    @property
+    def document_settings(self) -> ServiceSettings:
+        """By what rules the page's documents are fetched: those of the services."""
+        given: dict[str, object] = {"evidence_roots": (self.archive.root,), "evidence_private_addresses": True}
+        return ServiceSettings(**given)  # type: ignore[arg-type]
 
     def settings(self, stack: LocalStack) -> dict[str, object]:
         """Settings of the jobs: who is asked, and how much it counts."""

@@ -324,10 +324,9 @@ class Demo:
             return
         from deploy.cli.alert_page.collect import collect, records_about
         from deploy.cli.alert_page.page import alert_page
-        from models.services.base.settings import ServiceSettings
 
         path = self._home / "alert.html"
-        roots = ServiceSettings(evidence_roots=(self._gathering.archive.root,), evidence_private_addresses=True)
+        roots = self._gathering.document_settings
         try:
             transaction_id = alert["transaction_id"]
             decisions = records_about(settings, settings.topics.decisions, "decision", transaction_id)

@@ -72,7 +72,8 @@ class Watcher:
 
     def _feed(self, messages: list[Any], arrival_ms: int) -> None:
         topics, model = self._topics, self._model
-        decisions, alerts, errors, duplicates = [], [], [], 0
+        decisions, errors, duplicates = [], [], 0
+        alerts: list[Any] = []
         requests: list[Any] = []
         endings: list[Any] = []
         error_header = header_names()["error"]
