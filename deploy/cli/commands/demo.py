@@ -31,7 +31,7 @@ from deploy.cli.context import CommandContext, fail, pass_context
 @click.option(
     "--evidence-share",
     type=click.FloatRange(0, 1),
-    default=0.03,
+    default=0.04,
     show_default=True,
     help="Share of the transfers from 1,000 EUR on that come with a document.",
 )

@@ -212,5 +212,5 @@ def test_without_evidence_nothing_is_said_of_it() -> None:
 def test_the_load_comes_with_documents_and_the_warm_up_without() -> None:
     warm_up, load = DemoOptions(duration_seconds=10.0).plans(NOON_MS, "http://127.0.0.1:1/documents")
     assert warm_up.evidence_share == 0.0
-    assert (load.evidence_share, load.evidence_root) == (0.03, "http://127.0.0.1:1/documents")
+    assert (load.evidence_share, load.evidence_root) == (0.04, "http://127.0.0.1:1/documents")
     assert DemoOptions(duration_seconds=10.0).plans(NOON_MS)[1].evidence_share == 0.0
