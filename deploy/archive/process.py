@@ -8,7 +8,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.archive.server import READY, ROOT
+from deploy.archive.places import READY, ROOT
 from deploy.load.plan import LoadPlan
 from deploy.local import processes
 from deploy.local.processes import OwnedProcess

@@ -11,13 +11,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.archive.book import PaymentBook
+from deploy.archive.places import READY, ROOT, TRUTH
 from models.training.documents.attached import draw_attached
 
 logger = logging.getLogger(__name__)
 
-ROOT = "/documents"
-READY = "/ready"
-TRUTH = "planted.jsonl"
 SOCKET_SECONDS = 10.0
 _NAME = re.compile(re.escape(ROOT) + r"/([0-9A-Za-z]{1,64})\.jpg")
 
@@ -55,15 +53,6 @@ class Archive:
                 truth = {"transaction_id": transaction_id, "is_fraud": payment.is_fraud, "planted": drawn.truth}
                 file.write(json.dumps(truth) + "\n")
             return drawn.jpeg
-
-
-def planted(folder: Path) -> dict[str, str]:
-    """Return what was planted in the documents drawn so far, by transaction id."""
-    try:
-        lines = (folder / TRUTH).read_text().splitlines()
-    except FileNotFoundError:
-        return {}
-    return {truth["transaction_id"]: truth["planted"] for truth in map(json.loads, lines)}
 
 
 def make_server(archive: Archive, port: int) -> ThreadingHTTPServer:

@@ -22,7 +22,11 @@ from models.services.base.settings import ServiceSettings
 
 JOB = "jobs.gather_evidence"
 SERVICES = ("vision", "multimodal", "text")
-NEEDED = ("PIL", "matplotlib", "starlette", "uvicorn", "magika", "tokenizers")
+NEEDED = (
+    *("PIL", "matplotlib", "font_roboto", "font_caladea", "font_source_sans_pro", "font_source_serif_pro"),
+    *("starlette", "uvicorn", "httptools", "uvloop", "orjson", "prometheus_client", "magika", "tokenizers"),
+)
+"""Of the extras `documents` and `evidence`."""
 UNREAD = "-unread"
 """End of the multimodal model's version where it has no OCR."""
 SETTINGS = {

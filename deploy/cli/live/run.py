@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from deploy.archive.server import planted
+from deploy.archive.places import planted
 from deploy.cli.live.evidence import EvidenceTally
 from deploy.cli.live.evidence_panels import revision_line
 from deploy.cli.live.gathering import SERVICES, Gathering, missing_packages

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 from hypothesis import given
@@ -214,3 +216,11 @@ def test_the_load_comes_with_documents_and_the_warm_up_without() -> None:
     assert warm_up.evidence_share == 0.0
     assert (load.evidence_share, load.evidence_root) == (0.04, "http://127.0.0.1:1/documents")
     assert DemoOptions(duration_seconds=10.0).plans(NOON_MS)[1].evidence_share == 0.0
+
+
+def test_demo_and_load_can_be_loaded_without_the_packages_of_evidence() -> None:
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['PIL', 'matplotlib', 'starlette', 'magika'], None)); "
+    loaded = (
+        "import deploy.cli.live.run, deploy.cli.commands.explain, deploy.load.generator, deploy.cli.alert_page.page"
+    )
+    subprocess.run([sys.executable, "-c", blocked + loaded], check=True, timeout=120)

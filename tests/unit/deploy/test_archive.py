@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from deploy.archive.book import PaymentBook
-from deploy.archive.server import TRUTH, Archive, make_server, planted
+from deploy.archive.places import TRUTH, planted
+from deploy.archive.server import Archive, make_server
 from deploy.load.plan import LoadPlan
 from models.training.simulator import encode_stream
 from schemas.records import decode_record
