@@ -16,12 +16,12 @@ REVISION_LINES = 2  # a heading, and what changed
 
 
 def evidence_table(evidence: EvidenceSnapshot, room: int) -> Group:
-    """Pieces of evidence by service: asked, and how they ended."""
-    table = Table.grid(padding=(0, 2), expand=True)
-    table.add_column(ratio=1, no_wrap=True)
+    """Pieces of evidence by service: asked, and how they ended; late ones timed out, failed ones count refusals too."""
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(ratio=1, no_wrap=True, min_width=10)
     for _ in range(4):
-        table.add_column(justify="right")
-    table.add_row("", *(Text(title, style="bold") for title in ("asked", "answered", "timed out", "no answer")))
+        table.add_column(justify="right", no_wrap=True)
+    table.add_row("", *(Text(title, style="bold") for title in ("asked", "answered", "late", "failed")))
     for name, counts in evidence.services.items():
         table.add_row(name, *_cells(counts))
     if not evidence.services:

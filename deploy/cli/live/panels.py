@@ -88,14 +88,14 @@ class LiveView:
         )
         if evidence is not None:
             layout["evidence"].split_row(
-                Layout(Panel(evidence_table(evidence, middle - 2), title="Evidence", border_style="magenta")),
+                Layout(Panel(evidence_table(evidence, middle - 2), title="Evidence", border_style="magenta"), ratio=2),
                 Layout(
                     Panel(
                         revision_list(evidence, middle - 2),
                         title=f"Alerts being revised ({evidence.revised_alerts:,} so far)",
                         border_style="magenta",
                     ),
-                    ratio=2,
+                    ratio=3,
                 ),
             )
         room = max(1, (height - top - middle - 5) // ALERT_LINES)

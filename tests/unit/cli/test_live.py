@@ -196,7 +196,7 @@ def test_revisions_about_documents_are_shown_before_those_about_memos() -> None:
 def test_the_screen_the_line_and_the_summary_tell_of_evidence() -> None:
     snapshot = a_revised_model().snapshot()
     screen = shown(LiveView(snapshot), 150)
-    for part in ("timed out", "rev 0 → 1", "0.750 → decline 0.980", "vision gives 0.97", "reads no documents"):
+    for part in ("answered late", "rev 0 → 1", "0.750 → decline 0.980", "vision gives 0.97", "reads no documents"):
         assert part in screen
     assert "evidence asked 4 answered 2 timed out 1  revisions 2" in line(snapshot)
     told = shown(summary(snapshot, Accounts(5, 3, 1, 1)))

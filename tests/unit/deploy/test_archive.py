@@ -35,7 +35,7 @@ def sent() -> list[dict[str, object]]:
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     server = make_server(Archive(PaymentBook(PLAN), tmp_path), 0)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
