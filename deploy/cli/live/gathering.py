@@ -87,7 +87,14 @@ class Gathering:
 
     def settings(self, stack: LocalStack) -> dict[str, object]:
         """Settings of the jobs: who is asked, and how much it counts."""
-        return {**SETTINGS, **{f"evidence_{name}_url": stack.service_url(name) for name in SERVICES}}
+        addresses = {f"evidence_{name}_url": stack.service_url(name) for name in SERVICES}
+        # Of whatever services a settings file speaks: those run here answer with the shipped versions
+        return {**SETTINGS, **addresses, **{f"evidence_{name}_version": "" for name in SERVICES}}
+
+    @property
+    def is_running(self) -> bool:
+        """Whether anybody answers: the job was submitted and has not ended."""
+        return self.job_id is not None
 
     def start_archive(self, stack: LocalStack, plan: LoadPlan) -> None:
         """Start the archive of a load's documents; where that fails, the demo goes on and says so."""
@@ -118,6 +125,7 @@ class Gathering:
             rest.wait_until_running(self.job_id, timeout_seconds)
         except StackError as error:
             self.notes.append(f"no evidence is gathered: {str(error).splitlines()[0]}")
+            self.job_id = None
 
     def check(self, rest: FlinkRest) -> None:
         """Note it where the job has ended."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,18 +15,19 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from deploy.archive.places import planted
 from deploy.cli.live.evidence import EvidenceTally
 from deploy.cli.live.evidence_panels import revision_line
 from deploy.cli.live.gathering import SERVICES, Gathering, missing_packages
 from deploy.cli.live.model import LiveModel, Snapshot
+from deploy.cli.live.own_stack import only_one, orderly_ctrl_c, own_stack
 from deploy.cli.live.panels import Accounts, LiveView, alert_line, line, summary
+from deploy.cli.live.revised_page import write_page
 from deploy.cli.live.watcher import Watcher, wait_for_accounts
 from deploy.load.plan import LoadPlan
 from deploy.load.process import GeneratorProcess
 from deploy.local.errors import StackError
 from deploy.local.jars import fetch_jars
-from deploy.local.stack import LocalStack, StackOptions
+from deploy.local.stack import LocalStack
 from deploy.local.submit import FINAL_STATES, FlinkRest, submit_job
 from jobs.settings import Settings, kafka_properties
 from jobs.stream.topic_reader import ReadError
@@ -141,8 +140,8 @@ class Demo:
     def run(self) -> bool:
         """Run it to the end; returns whether every record was accounted for."""
         with (
-            _only_one(self._home),
-            _stack(self._make_settings, self._home, self._gathering, self._say) as (stack, settings),
+            only_one(self._home),
+            own_stack(self._make_settings, self._home, self._gathering, self._say) as (stack, settings),
         ):
             root = None if self._gathering is None else self._gathering.archive.root
             plans = self._options.plans(int(time.time() * 1_000), root)
@@ -208,7 +207,7 @@ class Demo:
         options, model = self._options, self._model
         warm_up, load = (GeneratorProcess(plan, properties, topics.transactions, topics.labels) for plan in plans)
         hint = "Ctrl-C ends" if options.duration_seconds is None else f"of {options.duration_seconds:.0f} s"
-        with Watcher(model, properties, topics) as watcher, _ctrl_c(self._stop):
+        with Watcher(model, properties, topics) as watcher, orderly_ctrl_c(self._stop):
             self._warm_up(warm_up, watcher)
             self._say(f"the job is warm; simulating {options.rate:,.0f} transactions a second ...")
             model.start_measuring()
@@ -243,11 +242,12 @@ class Demo:
                     break
                 time.sleep(0.05)
             self._before = warm_up.stop().sent
+            evidence, gathering = self._model.evidence, self._gathering
+            if evidence is None or gathering is None or not gathering.is_running:
+                return
             # The gathering job's Python starts with its first requests: on two cores, the stream would feel that.
             until = time.monotonic() + GATHERED_SECONDS
-            while self._model.evidence is not None and self._model.evidence.snapshot().total.waiting:
-                if self._stop.is_set() or time.monotonic() > until:
-                    break
+            while evidence.snapshot().total.waiting and not self._stop.is_set() and time.monotonic() < until:
                 time.sleep(0.05)
 
     def _tick(
@@ -278,7 +278,7 @@ class Demo:
         settings: Settings,
     ) -> None:
         """Wait for what was asked for: each piece ends within its budget, and shows when it is committed."""
-        if self._model.evidence is None:
+        if self._model.evidence is None or self._gathering is None or not self._gathering.is_running:
             return
         self._model.phase = "waiting for the last evidence"
         deadline = time.monotonic() + settings.evidence_budget_seconds + 3 * settings.checkpoint_interval_seconds + 10
@@ -329,23 +329,13 @@ class Demo:
         """Write the page of the alert that evidence changed most."""
         if self._gathering is None or self._model.evidence is None or (alert := self._model.evidence.telling) is None:
             return
-        from deploy.cli.alert_page.collect import collect, records_about
-        from deploy.cli.alert_page.page import alert_page
-
         path = self._home / "alert.html"
-        roots = self._gathering.document_settings
         try:
-            transaction_id = alert["transaction_id"]
-            decisions = records_about(settings, settings.topics.decisions, "decision", transaction_id)
-            dossier = collect(settings, transaction_id, roots, decision=decisions[-1] if decisions else None)
-            if dossier is not None:
-                truth = planted(self._gathering.archive.folder).get(transaction_id, "nothing that is known")
-                note = f"What the simulator planted: {truth}."
-                documents = [replace(document, note=note) for document in dossier.documents]
-                path.write_text(alert_page(replace(dossier, documents=documents)), "utf-8", "replace")
-                self._say(f"wrote {path}: an alert that evidence revised, as a page for a browser")
+            write_page(settings, self._gathering, alert["transaction_id"], path)
         except (ReadError, OSError, ValueError) as error:
             self._say(f"no page was written: {error}")
+        else:
+            self._say(f"wrote {path}: an alert that evidence revised, as a page for a browser")
 
 
 def _phase_of(rest: FlinkRest, job_id: str) -> str:
@@ -360,83 +350,3 @@ def _phase_of(rest: FlinkRest, job_id: str) -> str:
     if state in FINAL_STATES:
         raise StackError(f"the scoring job is {state}:\n{rest.failure(job_id)[:3_000]}")
     return PHASE if state == "RUNNING" else f"the job is {state.lower()}"
-
-
-@contextlib.contextmanager
-def _stack(
-    make_settings: Callable[..., Settings], home: Path, gathering: Gathering | None, say: Callable[[str], None]
-) -> Iterator[tuple[LocalStack, Settings]]:
-    """Start a stack on an empty folder, and stop it whatever happens."""
-    wanted = make_settings(home_dir=home)
-    stack_options = StackOptions(
-        taskmanagers=wanted.parallelism + (gathering is not None),
-        topic_prefix=wanted.topic_prefix,
-        checkpoint_interval_seconds=wanted.checkpoint_interval_seconds,
-        buffer_timeout_ms=wanted.buffer_timeout_ms,
-        services=() if gathering is None else SERVICES,
-        service_settings={} if gathering is None else gathering.service_settings,
-    )
-    stack = LocalStack(home, stack_options, progress=say)
-    stack.down(delete_data=True)  # of a demo that was killed
-    if wanted.risk_labels == "matured":
-        say("the demo runs no learner job, so no label would mature: the risk features count raw labels")
-    say(f"starting Kafka, Flink and Redis{'' if gathering is None else ', and ' + ', '.join(SERVICES)} ...")
-    try:
-        stack.up()
-        # Its own addresses, whatever the environment or a settings file says of others
-        settings = make_settings(
-            home_dir=home,
-            bootstrap_servers=stack.bootstrap_servers,
-            flink_rest_url=stack.flink_rest_url,
-            redis_url=stack.redis_url,
-            kafka_security_protocol="PLAINTEXT",
-            kafka_sasl_mechanism=None,
-            risk_labels="raw",  # no learner job runs, so no label would mature
-            **({f"evidence_{name}_url": "" for name in SERVICES} if gathering is None else gathering.settings(stack)),
-        )
-        yield stack, settings
-    finally:
-        with _deaf_to_ctrl_c():
-            stack.down()
-
-
-@contextlib.contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    """Hold the demo's folder; a lock goes with its process, so a killed demo leaves none."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "demo.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StackError(f"a demo runs already in {home}: stop it first") from error
-        yield
-
-
-@contextlib.contextmanager
-def _handlers(handler: Any) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-@contextlib.contextmanager
-def _ctrl_c(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) ends the run in order, the second one cuts it off."""
-
-    def handle(_number: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    with _handlers(handle):
-        yield
-
-
-@contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """While everything is stopped: an impatient second Ctrl-C must leave no process behind."""
-    with _handlers(signal.SIG_IGN):
-        yield
