@@ -21,7 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--plan", required=True, help="the load plan, as LoadPlan.as_json writes it")
     options = parser.parse_args(argv)
-    server = make_server(Archive(PaymentBook(LoadPlan.from_json(options.plan)), options.folder), options.port)
+    archive = Archive(PaymentBook(LoadPlan.from_json(options.plan)), options.folder)
+    archive.warm_up()
+    server = make_server(archive, options.port)
     # shutdown() waits for serve_forever(), which runs in this very thread
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     with server:

@@ -13,7 +13,7 @@ from models.training.simulator import SimulatedBatch, Simulator
 BATCH = 5_000
 AHEAD_SECONDS = 120.0
 """Of the load, beyond the newest payment that was asked about: how far a wrong name can make the simulator run."""
-FIRST_SECONDS = 600.0
+FIRST_SECONDS = 120.0
 """The same before anything was asked about."""
 
 
@@ -35,6 +35,10 @@ class PaymentBook:
         self._simulated = 0
         self._last = int(plan.rate * FIRST_SECONDS)
         self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Simulate as far ahead as the first payments that are asked about may lie."""
+        self.find("")
 
     def find(self, transaction_id: str) -> PaidTransaction | None:
         """Return what a payment's document has to say; None where no payment with a document has that id."""

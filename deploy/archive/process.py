@@ -43,7 +43,6 @@ class ArchiveProcess:
     def start(self, plan: LoadPlan) -> OwnedProcess:
         """Start it for the documents of one plan, and wait until it answers."""
         command = [
-            *("nice", "-n", "10"),  # the stream goes first, as before the services
             *(sys.executable, "-m", "deploy.archive"),
             *("--port", str(self.port), "--folder", str(self.folder), "--plan", plan.as_json()),
         ]

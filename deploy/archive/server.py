@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import threading
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.archive.book import PaymentBook
 from deploy.archive.places import READY, ROOT, TRUTH
-from models.training.documents.attached import draw_attached
+from models.training.documents.attached import PaidTransaction, draw_attached
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,11 @@ class Archive:
         folder.mkdir(parents=True, exist_ok=True)
         # Two services ask about one document at the same moment; drawing is one core's work anyway.
         self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Do now what would hold up the first document: compiled code, fonts, and the stream's first minutes."""
+        self._book.warm_up()
+        draw_attached(PaidTransaction("", 100, "EUR", "nobody", date(2026, 1, 1), "", True))
 
     def document(self, transaction_id: str) -> bytes | None:
         """Return a document, drawn now if it is asked for the first time; None where the payment has none."""
@@ -78,7 +85,8 @@ def make_server(archive: Archive, port: int) -> ThreadingHTTPServer:
             self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # the service did not wait so long
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             logger.debug(format, *args)

@@ -177,7 +177,7 @@ def _first_words(alert: Mapping[str, Any]) -> str:
 
 
 def _waits(alert: Mapping[str, Any]) -> str:
-    return f"{'without' if alert['is_final'] else 'waits for'}: {', '.join(alert['degraded'])}"
+    return f"{'without' if alert['is_final'] else 'still without'}: {', '.join(alert['degraded'])}"
 
 
 def _origin(dossier: Dossier) -> Node:

@@ -38,9 +38,12 @@ SETTINGS = {
     # would have most of them time out.
     "evidence_budget_seconds": 20.0,
     "evidence_attempt_seconds": 15.0,
+    # A machine that is short of processors is no broken service. One left alone is tried again by a call of at most 2 s,
+    # which reading a document would then never meet.
+    "evidence_breaker_failures": 50,
 }
-ANSWER_SECONDS = 15
-"""The services' own limit: no call waits longer."""
+ANSWER_SECONDS, FETCH_SECONDS = 15, 10
+"""The services' own limits: no call waits longer."""
 
 
 def missing_packages() -> list[str]:
@@ -77,6 +80,7 @@ class Gathering:
             "WEIR_SERVICE_EVIDENCE_ROOTS": self.archive.root,
             "WEIR_SERVICE_EVIDENCE_PRIVATE_ADDRESSES": "true",
             "WEIR_SERVICE_ANSWER_TIMEOUT_SECONDS": str(ANSWER_SECONDS),
+            "WEIR_SERVICE_FETCH_TIMEOUT_SECONDS": str(FETCH_SECONDS),
         }
 
     @property

@@ -109,7 +109,7 @@ def test_the_page_tells_the_decision_its_reasons_and_each_revision() -> None:
     for part in ("decline", "0.985", "900.00 EUR", "9 times", "AMOUNT_UNUSUAL", "+1.50", "Revision 0", "Revision 3"):
         assert part in text
     assert "the outcome goes from review to decline" in text
-    assert "waits for: multimodal, text" in text
+    assert "still without: multimodal, text" in text
 
 
 def test_what_is_missing_is_said() -> None:
