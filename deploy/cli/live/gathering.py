@@ -38,7 +38,7 @@ SETTINGS = {
     # would have most of them time out.
     "evidence_budget_seconds": 20.0,
     "evidence_attempt_seconds": 15.0,
-    # A machine that is short of processors is no broken service. One left alone is tried again by a call of at most 2 s,
+    # A machine that is short of processors is no broken service. One left alone is tried by a call of at most 2 s,
     # which reading a document would then never meet.
     "evidence_breaker_failures": 50,
 }
