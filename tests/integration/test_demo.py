@@ -31,7 +31,7 @@ def processes_of(folder: Path) -> list[str]:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="processes are found by /proc")
 def test_alerts_are_revised_every_record_counts_and_nothing_is_left(tmp_path: Path) -> None:
     home = tmp_path / "demo-home"
-    size = ("--duration-seconds", "8", "--rate", "1000", "--evidence-share", "0.4")
+    size = ("--duration-seconds", "8", "--rate", "1000", "--evidence-share", "0.25")
     command = [sys.executable, "-m", "deploy.cli.main", "--home-dir", str(home), "demo", *size]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     # The console breaks lines where a terminal would end
