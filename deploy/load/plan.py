@@ -35,8 +35,9 @@ class LoadPlan:
         Whether labels go to their topic as they become known.
     poison_rate, duplicate_rate
         Bad and doubled records as shares of the good ones.
-    evidence_share, evidence_root
-        Share of the transactions with a reference to a document, and what stands before its name.
+    evidence_share, evidence_root, evidence_from_eur
+        Share of the transactions with a reference to a document, what stands before its name, and the amount from which
+        transfers alone come with one; see `SimulatorConfig`.
     """
 
     rate: float
@@ -50,6 +51,7 @@ class LoadPlan:
     duplicate_rate: float = 0.0
     evidence_share: float = 0.0
     evidence_root: str = "file:///evidence"
+    evidence_from_eur: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.rate > 0:
@@ -66,6 +68,7 @@ class LoadPlan:
             merchants=self.merchants,
             evidence_share=self.evidence_share,
             evidence_root=self.evidence_root,
+            evidence_from_eur=self.evidence_from_eur,
         )
         if self.count is not None:
             return config.ending_at(self.end_ms, self.count)

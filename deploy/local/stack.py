@@ -12,7 +12,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,20 +221,19 @@ class LocalStack:
         state["services"] = dict(zip(options.services, processes.free_ports(len(options.services)), strict=True))
         self._write(state)
 
-        # Services start side by side: each waits mostly for its JVM, and the whole takes as long as the slowest.
-        with ThreadPoolExecutor(max_workers=3) as pool:
-            waiting = []
+        # Everything starts side by side: each waits mostly for its JVM, and the whole takes as long as the slowest.
+        with ThreadPoolExecutor(max_workers=3 + len(options.services)) as pool:
+            waiting: list[Future[Any]] = []
             if options.with_redis:
                 waiting.append(pool.submit(self._start_redis, state))
             if options.with_flink:
                 waiting.append(pool.submit(self._start_flink, state, jars))
             if options.with_kafka:
                 waiting.append(pool.submit(self._start_kafka, state, jars))
+            waiting += [pool.submit(self._start_service, state, name) for name in options.services]
             failures = [error for error in (future.exception() for future in waiting) if error]
         if failures:
             raise failures[0]
-        for name in options.services:
-            self._start_service(state, name)
         state["complete"] = True
         self._write(state)
         self._progress("the stack is up")
@@ -310,6 +309,10 @@ class LocalStack:
             "processes": alive,
             "is_up": bool(state.get("complete")) and all(process["alive"] for process in alive),
         }
+
+    def adopt(self, process: OwnedProcess) -> None:
+        """Write a process down that was started for this stack by somebody else: `down` ends it with the others."""
+        self._record(self._read(), process)
 
     # -- jobs -------------------------------------------------------------------------------------------------------
 

@@ -47,10 +47,10 @@ class ServiceModel:
     output: str
     fields: tuple[str, ...]
 
-    def path(self, model_version: str) -> str:
+    def path(self, model_version: str, verb: str = "predict") -> str:
         """Return the path of the URL; a version pins the question to it."""
         version = f"/versions/{quote(model_version, safe='')}" if model_version else ""
-        return f"/v1/models/{quote(self.name, safe='')}{version}:predict"
+        return f"/v1/models/{quote(self.name, safe='')}{version}:{verb}"
 
     def body(self, request: Mapping[str, Any], alert: Mapping[str, Any]) -> bytes:
         """Return the question: the same bytes for the same request, so that its id means the same question."""

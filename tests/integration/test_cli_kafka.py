@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Producer
+from PIL import Image
 
 from deploy.cli.live.model import LiveModel
 from deploy.cli.live.watcher import Watcher, count_accounts
@@ -185,6 +186,42 @@ def test_only_committed_decisions_are_shown_and_explained(lane: Lane) -> None:
     assert "decline" in lane.weir("explain", "bad").output
     assert lane.weir("explain", "gone").exit_code == 1
     assert lane.weir("explain", "goo").exit_code == 1, "a part of an id is no id"
+
+
+def test_an_alert_is_written_as_a_page(lane: Lane, tmp_path: Path) -> None:
+    topics = lane.settings.topics
+    folder, elsewhere, page = tmp_path / "evidence", tmp_path / "elsewhere", tmp_path / "alert.html"
+    for place in (folder, elsewhere):
+        place.mkdir()
+        Image.new("RGB", (60, 40), "white").save(place / "bad.png")
+    references = [f"file://{folder}/bad.png", f"file://{elsewhere}/bad.png"]
+    alert = alert_with_evidence("bad")
+    revised = {
+        **alert,
+        "revision": 1,
+        "supersedes": 0,
+        "score_before": 0.5,
+        "outcome_before": "review",
+        "change": "<b>why</b>",
+    }
+    lane.write(topics.decisions, encode_record("decision", a_decision(transaction_id="bad", outcome="review")))
+    lane.write(topics.decisions, encode_record("decision", a_decision(transaction_id="good")))
+    for record in (alert, revised, revised):
+        lane.write(topics.alerts, encode_record("alert", record))
+    for request in requests_for(alert, [("vision", reference) for reference in references]):
+        lane.write(topics.evidence_requests, encode_record("evidence_request", request))
+        ending = {**ended(request, "timed_out", NOON_MS, "no answer within 10 s"), "revision": 1}
+        lane.write(topics.evidence, encode_record("evidence", ending))
+    written = lane.weir("explain", "bad", "--html", str(page), "--evidence-root", str(folder))
+    assert written.exit_code == 0, written.output
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") == 1, "the document below the root, and no other"
+    assert "lies outside the folders of evidence_roots" in text
+    assert "&lt;b&gt;why&lt;/b&gt;" in text
+    assert text.count("Revision 1") == 1
+    assert "no answer within 10 s" in text
+    assert lane.weir("explain", "good", "--html", str(tmp_path / "no.html")).exit_code == 1, "approved: no alert"
+    assert not (tmp_path / "no.html").exists()
 
 
 def test_dead_letters_are_listed_counted_and_sent_back_once(lane: Lane) -> None:

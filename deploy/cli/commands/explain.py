@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy.cli.context import CommandContext, fail, pass_context
+from deploy.cli.context import CommandContext, fail, pass_context, say
 from deploy.cli.since import SINCE
 
 if TYPE_CHECKING:
@@ -25,6 +24,19 @@ if TYPE_CHECKING:
 )
 @click.option("--all-features", is_flag=True, help="Also features that are missing or zero.")
 @click.option("--json", "as_json", is_flag=True, help="The whole decision as one JSON object, features by name.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the alert as one page for a browser: revisions, documents, heat maps, reports.",
+)
+@click.option(
+    "--evidence-root",
+    "roots",
+    multiple=True,
+    metavar="URI",
+    help="With --html: folder or URL below which documents are fetched.  [default: WEIR_SERVICE_EVIDENCE_ROOTS]",
+)
 @click.option("--verify", "is_verified", is_flag=True, help="Recompute the decision from the log, and compare.")
 @pass_context
 def command(
@@ -33,13 +45,17 @@ def command(
     since: int | None,
     all_features: bool,
     as_json: bool,
+    html: Path | None,
+    roots: tuple[str, ...],
     is_verified: bool,
 ) -> None:
     """Explain the decision on TRANSACTION_ID: score, reasons, rules, and every feature as it was scored.
 
     The decisions topic is searched from its beginning (about 300,000 decisions a second); --since makes that shorter.
 
-    What side services said about its evidence is shown too; it revised the alert, and not the decision.
+    What side services said about its evidence is shown too; it revised the alert, and not the decision. With --html
+    they are asked to explain it, at the addresses of the settings; documents are fetched below the given roots alone,
+    by the rules that the services have (docs/services.md).
 
     With --verify the decision is recomputed from the transactions and labels before it, as far back as the longest
     window reaches, and compared byte for byte. The status is 0 where it is equal, and 1 where a field differs or it
@@ -78,8 +94,36 @@ def command(
 
             for part in parts_of_verification(verification):
                 console.print(part)
+    if html is not None:
+        _write_page(settings, record, html, roots, since)
     if verification is not None and not verification.is_equal:
         raise SystemExit(1)
+
+
+def _write_page(
+    settings: Any, record: Mapping[str, Any], path: Path, roots: tuple[str, ...], since_ms: int | None
+) -> None:
+    from pydantic import ValidationError
+
+    from deploy.cli.alert_page.collect import collect
+    from deploy.cli.alert_page.page import alert_page
+    from deploy.cli.kafka import plain_errors
+    from models.services.base.settings import ServiceSettings
+
+    try:
+        given: dict[str, object] = {"evidence_roots": roots} if roots else {}
+        documents = ServiceSettings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise click.UsageError(str(error)) from error
+    with plain_errors():
+        dossier = collect(settings, record["transaction_id"], documents, since_ms, record)
+    if dossier is None:
+        fail(f"no alert on {record['transaction_id']} is in {settings.topics.alerts} (outcome {record['outcome']})")
+    try:
+        path.write_text(alert_page(dossier), "utf-8", "replace")
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}")
+    say(f"wrote {path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,26 +169,9 @@ def find(settings: Any, transaction_id: str, since_ms: int | None) -> Found | No
 
 def evidence_on(settings: Any, transaction_id: str, since_ms: int | None) -> list[dict[str, Any]]:
     """Return how the requests for evidence on a transaction ended, in the order of the alert's revisions."""
-    from deploy.cli.kafka import client_properties
-    from jobs.stream.topic_reader import ReadError, Start, TopicReader
-    from schemas.errors import SerializationError
-    from schemas.records import decode_record
+    from deploy.cli.alert_page.collect import records_about
 
-    needle = transaction_id.encode()
-    found = []
-    try:
-        with TopicReader(client_properties(settings), [settings.topics.evidence], Start(since_ms=since_ms)) as reader:
-            for batch in reader.until_end():
-                for message in batch:
-                    value = message.value()
-                    if value is None or needle not in value:
-                        continue
-                    with contextlib.suppress(SerializationError):
-                        record = decode_record(value, name="evidence")
-                        if record["transaction_id"] == transaction_id:
-                            found.append(record)
-    except ReadError:
-        return []  # no such topic: nobody asks for evidence here
+    found = records_about(settings, settings.topics.evidence, "evidence", transaction_id, since_ms)
     return sorted(found, key=lambda record: int(record["revision"]))
 
 

@@ -30,7 +30,7 @@ from deploy.cli.context import CommandContext, fail, pass_context, say
     metavar="URI",
     default="file:///evidence",
     show_default=True,
-    help="What stands before the document's name, which is TRANSACTION_ID.png.",
+    help="What stands before the document's name, which is TRANSACTION_ID.jpg.",
 )
 @pass_context
 def command(

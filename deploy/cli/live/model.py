@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deploy.cli.live.evidence import EvidenceSnapshot, EvidenceTally
 from deploy.cli.live.latency import Latencies, Percentiles
 from jobs.stream.alert_reader import AlertFilter
 from jobs.stream.decision_heads import DecisionHeads
@@ -69,6 +70,7 @@ class Snapshot:
     decision_latency: Percentiles
     alert_latency: Percentiles
     newest_alerts: Sequence[Mapping[str, Any]]
+    evidence: EvidenceSnapshot | None = None  # None where nobody is asked
 
     @property
     def waiting(self) -> int:
@@ -77,10 +79,17 @@ class Snapshot:
 
 
 class LiveModel:
-    """Collects what arrives on the output topics of one run."""
+    """Collects what arrives on the output topics of one run.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    evidence
+        Counts evidence; None where nobody is asked about any.
+    """
+
+    def __init__(self, evidence: EvidenceTally | None = None) -> None:
         self.phase = ""
+        self.evidence = evidence
         self._sent = 0
         self._before = 0  # of the warm-up
         self._outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
@@ -132,6 +141,8 @@ class LiveModel:
         self._alerts += len(first)
         for alert in new:
             self._show(alert)
+            if self.evidence is not None and alert["revision"]:
+                self.evidence.add_revision(alert)
         latencies: npt.NDArray[np.int64] = np.array([arrival_ms - alert["source_time_ms"] for alert in first], np.int64)
         self._alert_latency.record(latencies)
 
@@ -177,4 +188,5 @@ class LiveModel:
             decision_latency=self._decision_latency.percentiles(),
             alert_latency=self._alert_latency.percentiles(),
             newest_alerts=list(self._newest),
+            evidence=None if self.evidence is None else self.evidence.snapshot(),
         )

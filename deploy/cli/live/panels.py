@@ -12,12 +12,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from deploy.cli.live.evidence_panels import evidence_summary, evidence_table, evidence_words, revision_list
 from deploy.cli.live.latency import Percentiles
 from deploy.cli.live.model import Snapshot
 from deploy.cli.show import OUTCOME_STYLES, moment, money
 
 TARGET_MS = 200  # to the alert, at the 99th percentile
 ALERT_LINES = 3  # a heading and two reasons
+LEAST_EVIDENCE_LINES = 6  # a border, a heading and three services
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ def line(snapshot: Snapshot) -> str:
         f"duplicates {snapshot.duplicates:,}  "
         f"to decision p50 {decision.p50:.0f} p99 {decision.p99:.0f} ms  "
         f"to alert p50 {alert.p50:.0f} p99 {alert.p99:.0f} ms"
+        f"{'' if snapshot.evidence is None else '  ' + evidence_words(snapshot.evidence)}"
     )
 
 
@@ -70,15 +73,32 @@ class LiveView:
         dead = len(shown.dead_letters)
         top = max(8, min(4 + dead, 10))
         layout = Layout()
+        evidence = shown.evidence
+        middle = 0 if evidence is None else max(LEAST_EVIDENCE_LINES, min(10, (height - top) // 3))
         layout.split_column(
-            Layout(header(shown, self.hint), size=3), Layout(name="top", size=top), Layout(name="alerts")
+            Layout(header(shown, self.hint), size=3),
+            Layout(name="top", size=top),
+            Layout(name="evidence", size=max(1, middle), visible=bool(middle)),
+            Layout(name="alerts"),
         )
         layout["top"].split_row(
             Layout(Panel(flow_table(shown), title="Flow", border_style="cyan")),
             Layout(Panel(latency_table(shown), title="Latency, ms", border_style="cyan")),
             Layout(Panel(dead_letter_table(shown, top - 2), title="Dead letters", border_style="cyan")),
         )
-        room = max(1, (height - top - 5) // ALERT_LINES)
+        if evidence is not None:
+            layout["evidence"].split_row(
+                Layout(Panel(evidence_table(evidence, middle - 2), title="Evidence", border_style="magenta"), ratio=2),
+                Layout(
+                    Panel(
+                        revision_list(evidence, middle - 2),
+                        title=f"Alerts being revised ({evidence.revised_alerts:,} so far)",
+                        border_style="magenta",
+                    ),
+                    ratio=3,
+                ),
+            )
+        room = max(1, (height - top - middle - 5) // ALERT_LINES)
         layout["alerts"].update(
             Panel(alert_list(shown, room), title=f"Newest alerts ({shown.alerts:,} so far)", border_style="yellow")
         )
@@ -176,6 +196,8 @@ def summary(snapshot: Snapshot, accounts: Accounts | None) -> Group:
         reasons = ", ".join(f"{error} {count:,}" for error, count in snapshot.dead_letters.items())
         parts.append(Text(f"dead letters: {reasons}"))
     parts.append(Text(f"alerts: {snapshot.alerts:,}, delivered again: {snapshot.repeated_alerts:,}"))
+    if snapshot.evidence is not None:
+        parts += evidence_summary(snapshot.evidence)
     if accounts is None:
         parts.append(Text("the topics were not counted: the run was cut off", style="yellow"))
     else:

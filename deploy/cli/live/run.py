@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import re
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,22 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from deploy.cli.live.evidence import EvidenceTally
+from deploy.cli.live.evidence_panels import revision_line
+from deploy.cli.live.gathering import SERVICES, Gathering, missing_packages
 from deploy.cli.live.model import LiveModel, Snapshot
+from deploy.cli.live.own_stack import only_one, orderly_ctrl_c, own_stack
 from deploy.cli.live.panels import Accounts, LiveView, alert_line, line, summary
+from deploy.cli.live.revised_page import write_page
 from deploy.cli.live.watcher import Watcher, wait_for_accounts
 from deploy.load.plan import LoadPlan
 from deploy.load.process import GeneratorProcess
 from deploy.local.errors import StackError
 from deploy.local.jars import fetch_jars
-from deploy.local.stack import LocalStack, StackOptions
+from deploy.local.stack import LocalStack
 from deploy.local.submit import FINAL_STATES, FlinkRest, submit_job
 from jobs.settings import Settings, kafka_properties
+from jobs.stream.topic_reader import ReadError
 
 JOB = "jobs.score_transactions"
 PHASE = "simulating and scoring"
@@ -33,6 +38,7 @@ REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0
 JOB_CHECK_SECONDS = 2.0
 READY_SECONDS = 180.0  # the job loads its compiled code and the model; from an empty cache that takes about a minute
+GATHERED_SECONDS = 15.0  # the warm-up's few memos are answered, and committed, in 3-5 s
 WARM_UP_RATE = 500.0
 WARM_UP_RECORDS = 1_000  # what every part of the job has seen once: bad records and duplicates are among them
 QUIET_SECONDS = 20.0  # longer than a restart of the job takes: after it, nothing more will come
@@ -53,6 +59,9 @@ class DemoOptions:
         Population: small, so that a minute of the demo is days of event time and the long windows fill.
     poison_rate, duplicate_rate
         So that dead letters and duplicates show.
+    evidence_share, evidence_from_eur
+        Share of the transfers from that amount on that come with a document: an alert in three seconds has one, which
+        is what reading them can follow on two cores that the stream has first. 0: no evidence at all.
     picture
         File for an SVG of the last view.
     """
@@ -64,10 +73,15 @@ class DemoOptions:
     merchants: int = 1_000
     poison_rate: float = 0.005
     duplicate_rate: float = 0.005
+    evidence_share: float = 0.04
+    evidence_from_eur: float = 1_000.0
     picture: Path | None = None
 
-    def plans(self, now_ms: int) -> tuple[LoadPlan, LoadPlan]:
-        """Return the warm-up, and the load that is measured, whose event times follow on the warm-up's."""
+    def plans(self, now_ms: int, evidence_root: str | None = None) -> tuple[LoadPlan, LoadPlan]:
+        """Return the warm-up, and the load that is measured, whose event times follow on the warm-up's.
+
+        Payments of the load refer to documents below `evidence_root`; to none without it.
+        """
         load = LoadPlan(
             rate=self.rate,
             count=None if self.duration_seconds is None else max(1, round(self.rate * self.duration_seconds)),
@@ -77,9 +91,17 @@ class DemoOptions:
             merchants=self.merchants,
             poison_rate=self.poison_rate,
             duplicate_rate=self.duplicate_rate,
+            evidence_share=0.0 if evidence_root is None else self.evidence_share,
+            evidence_root=evidence_root or "",
+            evidence_from_eur=self.evidence_from_eur,
         )
         warm_up = replace(
-            load, rate=WARM_UP_RATE, count=WARM_UP_RECORDS, end_ms=load.simulator.start_ms, seed=self.seed + 1
+            load,
+            rate=WARM_UP_RATE,
+            count=WARM_UP_RECORDS,
+            end_ms=load.simulator.start_ms,
+            seed=self.seed + 1,
+            evidence_share=0.0,
         )
         return warm_up, load
 
@@ -106,21 +128,29 @@ class Demo:
         self._home = home
         self._options = options
         self._console = console
-        self._model = LiveModel()
+        self._gathering = self._prepare_gathering()
+        self._model = LiveModel(None if self._gathering is None else EvidenceTally(self._gathering.notes))
         self._pictured = self._model.snapshot()
         self._stop = threading.Event()
         self._before = 0  # records of the warm-up
         self._printed_at = 0.0
         self._printed_alerts = 0
+        self._printed_revision: Mapping[str, Any] | None = None
 
     def run(self) -> bool:
         """Run it to the end; returns whether every record was accounted for."""
-        with _only_one(self._home), _stack(self._make_settings, self._home, self._say) as (stack, settings):
-            job_id = self._start_job(stack, settings)
-            accounts = self._show(settings, FlinkRest(settings.flink_rest_url), job_id)
+        with (
+            only_one(self._home),
+            own_stack(self._make_settings, self._home, self._gathering, self._say) as (stack, settings),
+        ):
+            root = None if self._gathering is None else self._gathering.archive.root
+            plans = self._options.plans(int(time.time() * 1_000), root)
+            job_id = self._start_jobs(stack, settings, plans[1])
+            accounts = self._show(settings, FlinkRest(settings.flink_rest_url), job_id, plans)
             snapshot = self._model.snapshot()
             self._write_picture()
             self._console.print(summary(snapshot, accounts))
+            self._write_page(settings)
             self._say("stopping everything ...")
         self._say(f"stopped; logs are in {self._home / 'logs'}")
         return accounts.is_even
@@ -130,33 +160,54 @@ class Demo:
     def _say(self, text: str) -> None:
         self._console.print(f"· {text}", style="dim", highlight=False)
 
-    def _start_job(self, stack: LocalStack, settings: Settings) -> str:
-        self._say("submitting the scoring job ...")
-        with self._console.status("the client starts, and sends the job"):
-            job_id = submit_job(
-                settings.flink_rest_url,
-                JOB,
-                jars=fetch_jars(stack.jars_folder),
-                work_folder=stack.logs,
-                options=stack.flink.job_options(),
-                environment=settings.as_environment(),
-            )
+    def _prepare_gathering(self) -> Gathering | None:
+        if not self._options.evidence_share:
+            return None
+        if missing := missing_packages():
+            self._say(f"no evidence: {', '.join(missing)} not installed (pip install 'weir[evidence,documents,ocr]')")
+            return None
+        return Gathering.under(self._home)
+
+    def _start_jobs(self, stack: LocalStack, settings: Settings, load: LoadPlan) -> str:
+        gathering = self._gathering
+        self._say("submitting the scoring job ..." if gathering is None else "submitting the jobs: score, gather ...")
+        with self._console.status("the client starts, and sends the job"), ThreadPoolExecutor() as pool:
+            scoring = pool.submit(self._submit_scoring, stack, settings)
+            if gathering is not None:
+                beside = [
+                    pool.submit(gathering.start_archive, stack, load),
+                    pool.submit(gathering.submit, stack, settings),
+                ]
+                for waiting in beside:
+                    waiting.result()
+                gathering.look_at_services({name: stack.service_url(name) for name in SERVICES})
+            job_id = scoring.result()
         self._say("warming up: the job loads the model and its compiled code, and scores a few ...")
         with self._console.status("warming up"):
-            FlinkRest(settings.flink_rest_url).wait_until_running(job_id, READY_SECONDS)
+            rest = FlinkRest(settings.flink_rest_url)
+            rest.wait_until_running(job_id, READY_SECONDS)
+            if gathering is not None:
+                gathering.wait_until_running(rest, READY_SECONDS)
         return job_id
+
+    def _submit_scoring(self, stack: LocalStack, settings: Settings) -> str:
+        return submit_job(
+            settings.flink_rest_url,
+            JOB,
+            jars=fetch_jars(stack.jars_folder),
+            work_folder=stack.logs,
+            options=stack.flink.job_options(),
+            environment=settings.as_environment(),
+        )
 
     # -- the view ---------------------------------------------------------------------------------------------------
 
-    def _show(self, settings: Settings, rest: FlinkRest, job_id: str) -> Accounts:
+    def _show(self, settings: Settings, rest: FlinkRest, job_id: str, plans: tuple[LoadPlan, LoadPlan]) -> Accounts:
         properties, topics = kafka_properties(settings), settings.topics
         options, model = self._options, self._model
-        warm_up, load = (
-            GeneratorProcess(plan, properties, topics.transactions, topics.labels)
-            for plan in options.plans(int(time.time() * 1_000))
-        )
+        warm_up, load = (GeneratorProcess(plan, properties, topics.transactions, topics.labels) for plan in plans)
         hint = "Ctrl-C ends" if options.duration_seconds is None else f"of {options.duration_seconds:.0f} s"
-        with Watcher(model, properties, topics) as watcher, _ctrl_c(self._stop):
+        with Watcher(model, properties, topics) as watcher, orderly_ctrl_c(self._stop):
             self._warm_up(warm_up, watcher)
             self._say(f"the job is warm; simulating {options.rate:,.0f} transactions a second ...")
             model.start_measuring()
@@ -166,12 +217,15 @@ class Demo:
                 while load.is_running and not self._stop.is_set():
                     if time.monotonic() - job_seen > JOB_CHECK_SECONDS:
                         model.phase = _phase_of(rest, job_id)
+                        if self._gathering is not None:
+                            self._gathering.check(rest)
                         job_seen = time.monotonic()
                     self._tick(load, watcher, draw, hint)
                     self._pictured = model.snapshot()
                 model.phase = "draining: no more is sent"
                 load.stop()
                 self._drain(load, watcher, draw)
+                self._drain_evidence(load, watcher, draw, settings)
                 model.phase = "waiting for the last checkpoint, which commits the ledger"
                 self._tick(load, watcher, draw, "")
                 wait_seconds = 10.0 + 5 * settings.checkpoint_interval_seconds
@@ -188,6 +242,13 @@ class Demo:
                     break
                 time.sleep(0.05)
             self._before = warm_up.stop().sent
+            evidence, gathering = self._model.evidence, self._gathering
+            if evidence is None or gathering is None or not gathering.is_running:
+                return
+            # The gathering job's Python starts with its first requests: on two cores, the stream would feel that.
+            until = time.monotonic() + GATHERED_SECONDS
+            while evidence.snapshot().total.waiting and not self._stop.is_set() and time.monotonic() < until:
+                time.sleep(0.05)
 
     def _tick(
         self, generator: GeneratorProcess, watcher: Watcher, draw: Callable[[Snapshot, str], None], hint: str
@@ -209,6 +270,21 @@ class Demo:
                 answered, since = snapshot.answered, time.monotonic()
             self._tick(generator, watcher, draw, f"{snapshot.waiting:,} waiting")
 
+    def _drain_evidence(
+        self,
+        generator: GeneratorProcess,
+        watcher: Watcher,
+        draw: Callable[[Snapshot, str], None],
+        settings: Settings,
+    ) -> None:
+        """Wait for what was asked for: each piece ends within its budget, and shows when it is committed."""
+        if self._model.evidence is None or self._gathering is None or not self._gathering.is_running:
+            return
+        self._model.phase = "waiting for the last evidence"
+        deadline = time.monotonic() + settings.evidence_budget_seconds + 3 * settings.checkpoint_interval_seconds + 10
+        while (waiting := self._model.evidence.snapshot().total.waiting) and time.monotonic() < deadline:
+            self._tick(generator, watcher, draw, f"{waiting:,} waiting")
+
     @contextlib.contextmanager
     def _view(self) -> Iterator[Callable[[Snapshot, str], None]]:
         if not self._console.is_terminal:
@@ -227,6 +303,11 @@ class Demo:
         if snapshot.alerts > self._printed_alerts:
             self._printed_alerts = snapshot.alerts
             self._console.print(alert_line(snapshot.newest_alerts[0]), highlight=False, soft_wrap=True)
+        evidence = snapshot.evidence
+        newest = evidence.newest[0] if evidence is not None and evidence.newest else None
+        if newest is not None and newest is not self._printed_revision:
+            self._printed_revision = newest
+            self._console.print(revision_line(newest), highlight=False, soft_wrap=True)
 
     def _write_picture(self) -> None:
         """Picture the view as it was while transactions were still sent."""
@@ -244,6 +325,18 @@ class Demo:
             self._options.picture.write_text(drawn)
         self._say(f"wrote {self._options.picture}")
 
+    def _write_page(self, settings: Settings) -> None:
+        """Write the page of the alert that evidence changed most."""
+        if self._gathering is None or self._model.evidence is None or (alert := self._model.evidence.telling) is None:
+            return
+        path = self._home / "alert.html"
+        try:
+            write_page(settings, self._gathering, alert["transaction_id"], path)
+        except (ReadError, OSError, ValueError) as error:
+            self._say(f"no page was written: {error}")
+        else:
+            self._say(f"wrote {path}: an alert that evidence revised, as a page for a browser")
+
 
 def _phase_of(rest: FlinkRest, job_id: str) -> str:
     """Tell the job's state in the words of the view.
@@ -257,80 +350,3 @@ def _phase_of(rest: FlinkRest, job_id: str) -> str:
     if state in FINAL_STATES:
         raise StackError(f"the scoring job is {state}:\n{rest.failure(job_id)[:3_000]}")
     return PHASE if state == "RUNNING" else f"the job is {state.lower()}"
-
-
-@contextlib.contextmanager
-def _stack(
-    make_settings: Callable[..., Settings], home: Path, say: Callable[[str], None]
-) -> Iterator[tuple[LocalStack, Settings]]:
-    """Start a stack on an empty folder, and stop it whatever happens."""
-    wanted = make_settings(home_dir=home)
-    stack_options = StackOptions(
-        taskmanagers=wanted.parallelism,
-        topic_prefix=wanted.topic_prefix,
-        checkpoint_interval_seconds=wanted.checkpoint_interval_seconds,
-        buffer_timeout_ms=wanted.buffer_timeout_ms,
-    )
-    stack = LocalStack(home, stack_options, progress=say)
-    stack.down(delete_data=True)  # of a demo that was killed
-    if wanted.risk_labels == "matured":
-        say("the demo runs no learner job, so no label would mature: the risk features count raw labels")
-    say("starting Kafka, Flink and Redis ...")
-    try:
-        stack.up()
-        # Its own addresses, whatever the environment or a settings file says of others
-        settings = make_settings(
-            home_dir=home,
-            bootstrap_servers=stack.bootstrap_servers,
-            flink_rest_url=stack.flink_rest_url,
-            redis_url=stack.redis_url,
-            kafka_security_protocol="PLAINTEXT",
-            kafka_sasl_mechanism=None,
-            risk_labels="raw",  # no learner job runs, so no label would mature
-        )
-        yield stack, settings
-    finally:
-        with _deaf_to_ctrl_c():
-            stack.down()
-
-
-@contextlib.contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    """Hold the demo's folder; a lock goes with its process, so a killed demo leaves none."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "demo.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StackError(f"a demo runs already in {home}: stop it first") from error
-        yield
-
-
-@contextlib.contextmanager
-def _handlers(handler: Any) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-@contextlib.contextmanager
-def _ctrl_c(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) ends the run in order, the second one cuts it off."""
-
-    def handle(_number: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    with _handlers(handle):
-        yield
-
-
-@contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """While everything is stopped: an impatient second Ctrl-C must leave no process behind."""
-    with _handlers(signal.SIG_IGN):
-        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -39,7 +40,9 @@ class Watcher:
     def __init__(self, model: LiveModel, properties: Mapping[str, Any], topics: Topics) -> None:
         self._model = model
         self._topics = topics
-        outputs = (topics.alerts, topics.decisions, topics.dead_letters, topics.duplicates)
+        outputs = [topics.alerts, topics.decisions, topics.dead_letters, topics.duplicates]
+        if model.evidence is not None:
+            outputs += [topics.evidence_requests, topics.evidence]
         self._reader = TopicReader(properties, outputs, END, committed_only=False)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
@@ -69,22 +72,29 @@ class Watcher:
 
     def _feed(self, messages: list[Any], arrival_ms: int) -> None:
         topics, model = self._topics, self._model
-        decisions, alerts, errors, duplicates = [], [], [], 0
+        decisions, errors, duplicates = [], [], 0
+        alerts: list[Any] = []
+        requests: list[Any] = []
+        endings: list[Any] = []
         error_header = header_names()["error"]
         for message in messages:
             topic = message.topic()
             if topic == topics.decisions:
                 decisions.append(message.value())
             elif topic == topics.alerts:
-                try:
-                    alerts.append(decode_record(message.value() or b"", name="alert"))
-                except SerializationError:
-                    continue
+                _decode(message, "alert", alerts)
+            elif topic == topics.evidence_requests:
+                _decode(message, "evidence_request", requests)
+            elif topic == topics.evidence:
+                _decode(message, "evidence", endings)
             elif topic == topics.dead_letters:
                 named = dict(message.headers() or ())
                 errors.append((named.get(error_header) or b"?").decode("utf-8", "replace"))
             else:
                 duplicates += 1
+        if model.evidence is not None:
+            model.evidence.add_requests(requests)
+            model.evidence.add_endings(endings)
         if alerts:
             model.add_alerts(alerts, arrival_ms)
         if decisions:
@@ -93,6 +103,12 @@ class Watcher:
             model.add_dead_letters(errors)
         if duplicates:
             model.add_duplicates(duplicates)
+
+
+def _decode(message: Any, name: str, into: list[Any]) -> None:
+    """Add a record to a list, if it is one."""
+    with contextlib.suppress(SerializationError):
+        into.append(decode_record(message.value() or b"", name=name))
 
 
 def count_accounts(sent: int, properties: Mapping[str, Any], topics: Topics) -> Accounts:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 U8 = npt.NDArray[np.uint8]
+
+logger = logging.getLogger(__name__)
 
 MAX_SIDE = 1600
 """Larger pictures are read at this size: the time of OCR grows with the area."""
@@ -25,9 +28,15 @@ class Line:
     confidence: float
 
 
+@cache
 def has_ocr() -> bool:
-    """Whether the OCR package is installed (`pip install 'weir[ocr]'`)."""
-    return find_spec("rapidocr_onnxruntime") is not None
+    """Whether the OCR package is installed (`pip install 'weir[ocr]'`) and can be loaded: its OpenCV needs libGL."""
+    try:
+        import rapidocr_onnxruntime  # noqa: F401
+    except ImportError as error:
+        logger.warning("documents are not read, since OCR cannot be loaded: %s", error)
+        return False
+    return True
 
 
 class Reader:
@@ -35,8 +44,8 @@ class Reader:
 
     Raises
     ------
-    ModuleNotFoundError
-        The OCR package is not installed.
+    ImportError
+        The OCR package is not installed, or cannot be loaded.
     """
 
     def __init__(self, threads: int = 1) -> None:

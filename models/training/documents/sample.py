@@ -76,6 +76,7 @@ def draw_sample(
     layout: Layout | None = None,
     forged_share: float = 0.5,
     care: float = 0.0,
+    payment: Payment | None = None,
 ) -> Sample:
     """Draw document number `seed` of a split. Equal arguments give equal bytes on one machine.
 
@@ -88,11 +89,13 @@ def draw_sample(
         `genuine` or a kind of forgery; drawn where not given.
     layout
         Drawn from the split where not given.
+    payment
+        That the document speaks of; drawn where not given.
     """
     number, layouts = SPLITS[split]
     rng = np.random.default_rng([number, seed])
     chosen = layout or layouts[int(rng.integers(len(layouts)))]
-    original = draw_original(chosen, rng)
+    original = draw_original(chosen, rng, payment)
     kinds = possible_kinds(original)
     wanted = forgery
     if wanted is None:

@@ -83,9 +83,13 @@ class SimulatorConfig:
     days
         Length of the stream in days of event time; None for an endless stream.
     evidence_share
-        Share of the transactions that come with a reference to one document.
+        Share of the transactions, or of the transfers from `evidence_from_eur` on, that come with a reference to one
+        document.
     evidence_root
-        What stands before the document's name, which is TRANSACTION_ID.png.
+        What stands before the document's name, which is TRANSACTION_ID.jpg.
+    evidence_from_eur
+        Above 0: transfers alone come with documents, from this amount on, and in currencies with two decimals, as the
+        documents of `models.training.documents` print them. 0: any transaction.
     """
 
     seed: int = 1
@@ -103,6 +107,7 @@ class SimulatorConfig:
     labels: LabelDelays = field(default_factory=LabelDelays)
     evidence_share: float = 0.0
     evidence_root: str = "file:///evidence"
+    evidence_from_eur: float = 0.0
 
     def __post_init__(self) -> None:
         if self.accounts < 200 or self.merchants < 200:
@@ -117,6 +122,8 @@ class SimulatorConfig:
             raise SimulatorError("fraud_rate and laundering_rate must be shares of all events, together at most 0.5")
         if not 0 <= self.evidence_share <= 1:
             raise SimulatorError(f"evidence_share must be a share, 0 to 1, got {self.evidence_share}")
+        if not self.evidence_from_eur >= 0:
+            raise SimulatorError(f"evidence_from_eur must be at least 0, got {self.evidence_from_eur}")
         unknown = set(self.patterns) - set(PATTERNS[1:])
         if unknown:
             raise SimulatorError(f"unknown patterns {sorted(unknown)}; choose among {', '.join(PATTERNS[1:])}")

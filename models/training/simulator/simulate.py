@@ -102,7 +102,7 @@ class Simulator:
         known = int(np.searchsorted(due["label_time_ms"], events["time_ms"][-1], side="right"))
         transactions = transaction_columns(events, sequence, self.salt)
         batch = SimulatedBatch(
-            transactions=with_references(transactions, self.config, sequence, self.salt),
+            transactions=with_references(transactions, events, self.config, sequence, self.salt),
             is_fraud=events["pattern"] > 0,
             pattern=events["pattern"].copy(),
             episode=events["episode"].copy(),

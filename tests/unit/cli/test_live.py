@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from deploy.cli.live.evidence import EvidenceTally, ServiceCounts
 from deploy.cli.live.latency import Latencies
 from deploy.cli.live.model import LiveModel, Rate
 from deploy.cli.live.panels import Accounts, LiveView, alert_line, identity, line, summary
@@ -141,3 +144,83 @@ def test_a_revision_takes_the_place_of_its_alert_and_is_no_new_one() -> None:
     snapshot = model.snapshot()
     assert (snapshot.alerts, snapshot.repeated_alerts, snapshot.alert_latency.max) == (2, 1, 80)
     assert [(alert["alert_id"], alert["revision"]) for alert in snapshot.newest_alerts] == [("A2", 0), ("A1", 1)]
+
+
+def a_request(number: int, service: str = "vision") -> dict[str, object]:
+    return {"request_id": f"E{number}", "service": service}
+
+
+def an_ending(number: int, status: str = "answered", service: str = "vision") -> dict[str, object]:
+    return {**a_request(number, service), "status": status}
+
+
+def a_revised_model() -> LiveModel:
+    model = LiveModel(EvidenceTally(["multimodal reads no documents"]))
+    piece = {"reference": "file:///e/a.jpg", "status": "answered"}
+    before = {"score_before": 0.75, "outcome_before": "review", "is_final": False, "change": "", "evidence": [piece]}
+    model.add_alerts([an_alert(), an_alert(alert_id="A2")], NOON_MS + 80)
+    told = {
+        **before,
+        "outcome": "decline",
+        "score": 0.98,
+        "change": "vision gives 0.97: the score rises",
+        "supersedes": 0,
+    }
+    model.add_alerts([an_alert(revision=1, **told)] * 2, NOON_MS + 2_000)
+    memo = {**before, "evidence": [{**piece, "reference": "memo:"}], "supersedes": 1, "is_final": True}
+    model.add_alerts([an_alert(revision=2, **memo)], NOON_MS + 3_000)
+    assert model.evidence is not None
+    model.evidence.add_requests([a_request(1), a_request(2), a_request(2), a_request(3, "text"), a_request(4)])
+    model.evidence.add_endings([an_ending(1), an_ending(1), an_ending(2, "timed_out"), an_ending(3, service="text")])
+    return model
+
+
+def test_evidence_is_counted_once_however_often_it_is_delivered() -> None:
+    evidence = a_revised_model().snapshot().evidence
+    assert evidence is not None
+    assert evidence.services == {"text": ServiceCounts(1, 1), "vision": ServiceCounts(3, 1, 1)}
+    assert (evidence.total.asked, evidence.total.ended, evidence.total.waiting) == (4, 3, 1)
+    assert (evidence.revisions, evidence.revised_alerts, evidence.changed_outcomes) == (2, 1, 1)
+
+
+def test_revisions_about_documents_are_shown_before_those_about_memos() -> None:
+    model = a_revised_model()
+    evidence = model.snapshot().evidence
+    assert evidence is not None
+    assert model.evidence is not None
+    assert [alert["revision"] for alert in evidence.newest] == [1, 2]
+    assert model.evidence.telling is not None
+    assert model.evidence.telling["revision"] == 1
+
+
+def test_the_screen_the_line_and_the_summary_tell_of_evidence() -> None:
+    snapshot = a_revised_model().snapshot()
+    screen = shown(LiveView(snapshot), 150)
+    for part in ("answered late", "rev 0 → 1", "0.750 → decline 0.980", "vision gives 0.97", "reads no documents"):
+        assert part in screen
+    assert "evidence asked 4 answered 2 timed out 1  revisions 2" in line(snapshot)
+    told = shown(summary(snapshot, Accounts(5, 3, 1, 1)))
+    assert "evidence: 4 asked ≠ 2 answered + 1 timed out + 0 refused + 0 failed: 1 had not ended" in told
+    assert "alerts revised: 1, by 2 revisions, of which 1 changed what is to be done" in told
+
+
+def test_without_evidence_nothing_is_said_of_it() -> None:
+    snapshot = a_model().snapshot()
+    assert snapshot.evidence is None
+    for text in (shown(LiveView(snapshot)), line(snapshot), shown(summary(snapshot, None))):
+        assert "evidence" not in text.lower()
+
+
+def test_the_load_comes_with_documents_and_the_warm_up_without() -> None:
+    warm_up, load = DemoOptions(duration_seconds=10.0).plans(NOON_MS, "http://127.0.0.1:1/documents")
+    assert warm_up.evidence_share == 0.0
+    assert (load.evidence_share, load.evidence_root) == (0.04, "http://127.0.0.1:1/documents")
+    assert DemoOptions(duration_seconds=10.0).plans(NOON_MS)[1].evidence_share == 0.0
+
+
+def test_demo_and_load_can_be_loaded_without_the_packages_of_evidence() -> None:
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['PIL', 'matplotlib', 'starlette', 'magika'], None)); "
+    loaded = (
+        "import deploy.cli.live.run, deploy.cli.commands.explain, deploy.load.generator, deploy.cli.alert_page.page"
+    )
+    subprocess.run([sys.executable, "-c", blocked + loaded], check=True, timeout=120)

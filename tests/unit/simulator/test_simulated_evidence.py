@@ -23,7 +23,7 @@ def test_a_share_of_the_payments_has_a_document_named_after_it() -> None:
     has_document = [bool(record["evidence"]) for record in found]
     assert np.mean(has_document) == pytest.approx(0.3, abs=0.04)
     for before, record in zip(plain, found, strict=True):
-        expected = [f"s3://e/{record['transaction_id']}.png"] if record["evidence"] else []
+        expected = [f"s3://e/{record['transaction_id']}.jpg"] if record["evidence"] else []
         assert record == {**before, "evidence": expected}
 
 
