@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from models.features.catalogue import FEATURE_INDEX, FEATURES
 from models.features.computed import enter_partials, enter_transactions
@@ -64,21 +65,42 @@ def touches_of(
     account: U64, counterparty: U64, device: U64, has_device: Bool, event_time_ms: I64, amount_minor: I64, shards: int
 ) -> list[Touches]:
     """Return touches as `make_touches` does, from keys and amounts in minor units of the reference currency."""
-    n = len(event_time_ms)
-    touches = np.zeros((n, 3), TOUCH)
-    touches["entity"][:, ORIGINATOR] = account
-    touches["other"][:, ORIGINATOR] = counterparty
-    touches["entity"][:, BENEFICIARY] = counterparty
-    touches["other"][:, BENEFICIARY] = account
-    touches["entity"][:, DEVICE] = device
-    touches["other"][:, DEVICE] = account
-    touches["time_ms"] = event_time_ms[:, None]
-    touches["amount"] = amount_minor[:, None]
-    touches["event"] = np.arange(n, dtype=np.int32)[:, None]
-    touches["role"] = np.arange(3, dtype=np.uint8)
-    present = np.ones((n, 3), np.bool_)
-    present[:, DEVICE] = has_device
-    return _by_shard(touches[present], shards)
+    sizes = np.zeros(shards, np.int64)
+    columns = (account, counterparty, device, np.asarray(has_device, np.bool_), event_time_ms, amount_minor)
+    columns = tuple(np.ascontiguousarray(column) for column in columns)
+    _count_touches(columns[0], columns[1], columns[2], columns[3], sizes)
+    touches = np.zeros(int(sizes.sum()), TOUCH)
+    _write_touches(*columns, np.cumsum(sizes) - sizes, touches)
+    return np.split(touches, np.cumsum(sizes)[:-1])
+
+
+@njit(cache=True, nogil=True)
+def _count_touches(account, counterparty, device, has_device, sizes):  # type: ignore[no-untyped-def]
+    shards = np.uint64(len(sizes))
+    for row in range(len(account)):
+        sizes[account[row] % shards] += 1
+        sizes[counterparty[row] % shards] += 1
+        if has_device[row]:
+            sizes[device[row] % shards] += 1
+
+
+@njit(cache=True, nogil=True)
+def _write_touches(  # type: ignore[no-untyped-def]
+    account, counterparty, device, has_device, event_time_ms, amount_minor, at, touches
+):  # fmt: skip
+    shards = np.uint64(len(at))
+    for row in range(len(account)):
+        for role in range(3 if has_device[row] else 2):
+            entity = account[row] if role == ORIGINATOR else counterparty[row] if role == BENEFICIARY else device[row]
+            shard = entity % shards
+            touch = touches[at[shard]]
+            at[shard] += 1
+            touch.entity = entity
+            touch.other = counterparty[row] if role == ORIGINATOR else account[row]
+            touch.time_ms = event_time_ms[row]
+            touch.amount = amount_minor[row]
+            touch.event = row
+            touch.role = role
 
 
 def label_touches(labels: LabelColumns, shards: int) -> list[Touches]:
