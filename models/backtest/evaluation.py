@@ -132,7 +132,9 @@ class Backtest:
         change, columns = self.change, block.columns
         asked = change.evaluate(columns, block.X, block.history_ms)
         self._failed |= dict.fromkeys(asked.failed)
-        rows = np.unique(np.flatnonzero(asked.hits) // max(1, asked.hits.shape[1]))  # few hit; any() looks at each row alone
+        rows = np.unique(
+            np.flatnonzero(asked.hits) // max(1, asked.hits.shape[1])
+        )  # few hit; any() looks at each row alone
         hits = asked.hits[rows]
         before, after = block.asked.copy(), block.asked.copy()  # where no rule hit, the score alone asks
         before[rows] = np.maximum(before[rows], change.current_typologies.score(hits[:, change.in_current]).outcome)
