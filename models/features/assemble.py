@@ -13,7 +13,7 @@ from models.features.catalogue import FEATURE_INDEX, FEATURES
 from models.features.computed import enter_partials, enter_transactions
 from models.features.currency import to_reference_minor
 from models.features.partials import Partials
-from models.features.touches import BENEFICIARY, DEVICE, LABEL, ORIGINATOR, TOUCH
+from models.features.touches import BENEFICIARY, LABEL, ORIGINATOR, TOUCH
 from schemas.columns import F32, I64, U64, Bool, LabelColumns, TransactionColumns
 from schemas.hashing import hash_strings
 

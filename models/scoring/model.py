@@ -10,7 +10,8 @@ A model is a directory:
 
 Graphs are run by ONNX Runtime. The tree part is run compiled (`models.scoring.tree_scorer`), after it has shown on rows
 at and beside its thresholds that it answers as its graph does; a tree of more than 32 leaves leaves it to the graph.
-What a network does before its first layer is run compiled (`models.scoring.network_scorer`) where that gives the same bits.
+What a network does before its first layer is run compiled (`models.scoring.network_scorer`) where that gives the same
+bits.
 
 The card's keys that scoring reads:
 
