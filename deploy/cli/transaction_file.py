@@ -24,8 +24,8 @@ from schemas.versions import current
 FILE, TIME = "file", "time"
 """Orders: of the file's rows, or of their event times (rows of the same time in the file's order)."""
 
-BLOCK_ROWS = 5_000
-_READ_ROWS = 25_000
+BLOCK_ROWS = 10_000
+_READ_ROWS = 30_000
 """Decoded together: what decoding uses then stays in the nearest caches, which the work on a block clears."""
 _NO_TIME = -1  # the broker's own way to say that a record has no timestamp
 

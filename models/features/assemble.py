@@ -16,6 +16,7 @@ from models.features.partials import Partials
 from models.features.touches import BENEFICIARY, LABEL, ORIGINATOR, TOUCH
 from schemas.columns import F32, I64, U64, Bool, LabelColumns, TransactionColumns
 from schemas.hashing import hash_strings
+from schemas.layout import dense
 
 Touches = npt.NDArray[np.void]
 
@@ -65,13 +66,15 @@ def touches_of(
     account: U64, counterparty: U64, device: U64, has_device: Bool, event_time_ms: I64, amount_minor: I64, shards: int
 ) -> list[Touches]:
     """Return touches as `make_touches` does, from keys and amounts in minor units of the reference currency."""
+    sides = dense(account, np.uint64), dense(counterparty, np.uint64), dense(device, np.uint64)
+    has_device = dense(has_device, np.bool_)
     sizes = np.zeros(shards, np.int64)
-    columns = (account, counterparty, device, np.asarray(has_device, np.bool_), event_time_ms, amount_minor)
-    columns = tuple(np.ascontiguousarray(column) for column in columns)
-    _count_touches(columns[0], columns[1], columns[2], columns[3], sizes)
-    touches = np.zeros(int(sizes.sum()), TOUCH)
-    _write_touches(*columns, np.cumsum(sizes) - sizes, touches)
-    return np.split(touches, np.cumsum(sizes)[:-1])
+    _count_touches(*sides, has_device, sizes)
+    ends = np.cumsum(sizes)
+    touches = np.zeros(int(ends[-1]), TOUCH)
+    times, amounts = dense(event_time_ms, np.int64), dense(amount_minor, np.int64)
+    _write_touches(*sides, has_device, times, amounts, ends - sizes, touches)
+    return np.split(touches, ends[:-1])
 
 
 @njit(cache=True, nogil=True)
