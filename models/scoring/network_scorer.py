@@ -96,12 +96,10 @@ class NetworkScorer:
         if len(features) != 1 or any(constant[name].shape != features for name in _BY_FEATURE):
             return None
         rest = graph.without(range(len(_STEPS)), bound["inputs"])
-        scorer = cls(
-            **{name: np.float32(constant[name]) for name in _LIMITS},
-            **{name: constant[name] for name in _BY_FEATURE},
-            layers=answer(load(rest), bound["inputs"]),
-            whole=answer(load(content), bound["features"]),
-        )
+        steep, lowest, highest = (np.float32(constant[name]) for name in _LIMITS)
+        mean, scale, flag_scale = (constant[name] for name in _BY_FEATURE)
+        layers, whole = answer(load(rest), bound["inputs"]), answer(load(content), bound["features"])
+        scorer = cls(steep, lowest, highest, mean, scale, flag_scale, layers, whole)
         X = rows_to_compare(features[0])
         return scorer if np.array_equal(_bits_of(scorer(X)), _bits_of(scorer.whole(X))) else None
 
@@ -223,7 +221,7 @@ def _prepare(X, steep, lowest, highest, mean, scale, flag_scale, out, squashed):
             size = np.int32(_as_int(known) & _SIZE)  # as bits, which rise with the number
             largest = max(largest, size)
             squashed[j] = sign * _log(_as_float(size) + _ONE)
-        is_finite &= largest < _INFINITE
+        is_finite = is_finite and largest < _INFINITE
         # Few arrays in each loop: the compiler makes it one over vectors only where it can tell them apart cheaply.
         for j in range(features):
             value = (squashed[j] - mean[j]) * scale[j]
