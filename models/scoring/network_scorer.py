@@ -221,7 +221,8 @@ def _prepare(X, steep, lowest, highest, mean, scale, flag_scale, out, squashed):
             size = np.int32(_as_int(known) & _SIZE)  # as bits, which rise with the number
             largest = max(largest, size)
             squashed[j] = sign * _log(_as_float(size) + _ONE)
-        is_finite = is_finite and largest < _INFINITE
+        if largest >= _INFINITE:
+            is_finite = False
         # Few arrays in each loop: the compiler makes it one over vectors only where it can tell them apart cheaply.
         for j in range(features):
             value = (squashed[j] - mean[j]) * scale[j]
