@@ -132,11 +132,15 @@ class Backtest:
         change, columns = self.change, block.columns
         asked = change.evaluate(columns, block.X, block.history_ms)
         self._failed |= dict.fromkeys(asked.failed)
-        before = np.maximum(block.asked, change.current_typologies.score(asked.hits[:, change.in_current]).outcome)
-        after = np.maximum(block.asked, change.proposed_typologies.score(asked.hits[:, change.in_proposed]).outcome)
-        rows = np.flatnonzero(asked.hits.any(axis=1))
+        rows = np.unique(
+            np.flatnonzero(asked.hits) // max(1, asked.hits.shape[1])
+        )  # few hit; any() looks at each row alone
+        hits = asked.hits[rows]
+        before, after = block.asked.copy(), block.asked.copy()  # where no rule hit, the score alone asks
+        before[rows] = np.maximum(before[rows], change.current_typologies.score(hits[:, change.in_current]).outcome)
+        after[rows] = np.maximum(after[rows], change.proposed_typologies.score(hits[:, change.in_proposed]).outcome)
         self._hit_rows.append(rows + self._rows)
-        self._packed.append(np.packbits(asked.hits[rows], axis=1))
+        self._packed.append(np.packbits(hits, axis=1))
         for row in np.flatnonzero(before != after).tolist():
             self._ids[self._rows + row] = (columns.transaction_id.text_at(row) or "",
                                            columns.account_id.text_at(row) or "")  # fmt: skip

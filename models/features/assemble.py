@@ -7,14 +7,16 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from models.features.catalogue import FEATURE_INDEX, FEATURES
 from models.features.computed import enter_partials, enter_transactions
 from models.features.currency import to_reference_minor
 from models.features.partials import Partials
-from models.features.touches import BENEFICIARY, DEVICE, LABEL, ORIGINATOR, TOUCH
+from models.features.touches import BENEFICIARY, LABEL, ORIGINATOR, TOUCH
 from schemas.columns import F32, I64, U64, Bool, LabelColumns, TransactionColumns
 from schemas.hashing import hash_strings
+from schemas.layout import dense
 
 Touches = npt.NDArray[np.void]
 
@@ -64,21 +66,44 @@ def touches_of(
     account: U64, counterparty: U64, device: U64, has_device: Bool, event_time_ms: I64, amount_minor: I64, shards: int
 ) -> list[Touches]:
     """Return touches as `make_touches` does, from keys and amounts in minor units of the reference currency."""
-    n = len(event_time_ms)
-    touches = np.zeros((n, 3), TOUCH)
-    touches["entity"][:, ORIGINATOR] = account
-    touches["other"][:, ORIGINATOR] = counterparty
-    touches["entity"][:, BENEFICIARY] = counterparty
-    touches["other"][:, BENEFICIARY] = account
-    touches["entity"][:, DEVICE] = device
-    touches["other"][:, DEVICE] = account
-    touches["time_ms"] = event_time_ms[:, None]
-    touches["amount"] = amount_minor[:, None]
-    touches["event"] = np.arange(n, dtype=np.int32)[:, None]
-    touches["role"] = np.arange(3, dtype=np.uint8)
-    present = np.ones((n, 3), np.bool_)
-    present[:, DEVICE] = has_device
-    return _by_shard(touches[present], shards)
+    sides = dense(account, np.uint64), dense(counterparty, np.uint64), dense(device, np.uint64)
+    has_device = dense(has_device, np.bool_)
+    sizes = np.zeros(shards, np.int64)
+    _count_touches(*sides, has_device, sizes)
+    ends = np.cumsum(sizes)
+    touches = np.zeros(int(ends[-1]), TOUCH)
+    times, amounts = dense(event_time_ms, np.int64), dense(amount_minor, np.int64)
+    _write_touches(*sides, has_device, times, amounts, ends - sizes, touches)
+    return np.split(touches, ends[:-1])
+
+
+@njit(cache=True, nogil=True)
+def _count_touches(account, counterparty, device, has_device, sizes):  # type: ignore[no-untyped-def]
+    shards = np.uint64(len(sizes))
+    for row in range(len(account)):
+        sizes[account[row] % shards] += 1
+        sizes[counterparty[row] % shards] += 1
+        if has_device[row]:
+            sizes[device[row] % shards] += 1
+
+
+@njit(cache=True, nogil=True)
+def _write_touches(  # type: ignore[no-untyped-def]
+    account, counterparty, device, has_device, event_time_ms, amount_minor, at, touches
+):  # fmt: skip
+    shards = np.uint64(len(at))
+    for row in range(len(account)):
+        for role in range(3 if has_device[row] else 2):
+            entity = account[row] if role == ORIGINATOR else counterparty[row] if role == BENEFICIARY else device[row]
+            shard = entity % shards
+            touch = touches[at[shard]]
+            at[shard] += 1
+            touch.entity = entity
+            touch.other = counterparty[row] if role == ORIGINATOR else account[row]
+            touch.time_ms = event_time_ms[row]
+            touch.amount = amount_minor[row]
+            touch.event = row
+            touch.role = role
 
 
 def label_touches(labels: LabelColumns, shards: int) -> list[Touches]:

@@ -87,6 +87,9 @@ class EntityStore:
     ----------
     spec
         What to keep and what to read. A snapshot can be restored by a store whose windows reach back no further.
+    asks_ahead
+        Whether memory is asked for before it is needed, for the store and for the copy that a snapshot takes, so that
+        no block waits for it. Otherwise it comes when it is first written, and less of it; results are the same.
 
     Examples
     --------
@@ -100,8 +103,9 @@ class EntityStore:
     [[0.0], [1.0], [1.0]]
     """
 
-    def __init__(self, spec: StoreSpec) -> None:
+    def __init__(self, spec: StoreSpec, asks_ahead: bool = True) -> None:
         self.spec = spec
+        self._asks_ahead = asks_ahead
         self._compiled = spec.compile()
         reads = np.zeros((3, 4), np.int64)
         for role in range(3):
@@ -166,7 +170,8 @@ class EntityStore:
             if done == len(touches):
                 break
             self._grow()
-        self._take_memory()
+        if self._asks_ahead:
+            self._take_memory()
         shapes = zip(counts, spec.plan_length, strict=True)
         tables = [values[a:b].reshape(s) for a, b, s in zip(value_starts, value_ends, shapes, strict=True)]
         spans = [slice(a, b) for a, b in zip(starts, row_ends, strict=True)]

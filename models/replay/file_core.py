@@ -38,7 +38,7 @@ class FileCore:
 
     def __init__(self, settings: CoreSettings) -> None:
         self._home = HomeStage(settings, MemoryState())
-        self._stores = [EntityStore(settings.store) for _ in range(settings.shards)]
+        self._stores = [EntityStore(settings.store, asks_ahead=False) for _ in range(settings.shards)]
 
     def take(self, records: RawRecords) -> Taken:
         """Take in the next records."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from models.features.kernels.prefetch import request
 from models.state_map import StateMap
 from schemas.columns import U64, Bool, StringColumn
 from schemas.hashing import hash_strings
@@ -14,6 +15,9 @@ IDS_PER_PAGE = 2048
 
 _SECOND_SEED = 0x5EED
 """Ids are told apart by 128 bits: with 10^9 remembered, one false duplicate in 10^29 transactions."""
+
+_AHEAD = 8
+"""Ids between the one that is looked up and the one whose slots are asked for: memory takes that long."""
 
 _COUNT = -1  # key of the number of ids ever accepted
 
@@ -137,6 +141,9 @@ def _slot_of(first, second, ids, table):  # type: ignore[no-untyped-def]
 def _accept(hashes, start, is_duplicate, ids, size, table, old_ids, old_table, horizon):  # type: ignore[no-untyped-def]
     """Accept ids from `start` until the young generation must give way; return where it stopped."""
     for i in range(start, len(hashes)):
+        ahead = hashes[min(i + _AHEAD, len(hashes) - 1), 0]
+        request(table, np.int64(ahead & np.uint64(len(table) - 1)))
+        request(old_table, np.int64(ahead & np.uint64(len(old_table) - 1)))
         first, second = hashes[i, 0], hashes[i, 1]
         slot = _slot_of(first, second, ids, table)
         if table[slot] >= 0 or old_table[_slot_of(first, second, old_ids, old_table)] >= 0:

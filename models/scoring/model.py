@@ -10,6 +10,8 @@ A model is a directory:
 
 Graphs are run by ONNX Runtime. The tree part is run compiled (`models.scoring.tree_scorer`), after it has shown on rows
 at and beside its thresholds that it answers as its graph does; a tree of more than 32 leaves leaves it to the graph.
+What a network does before its first layer is run compiled (`models.scoring.network_scorer`) where that gives the same
+bits.
 
 The card's keys that scoring reads:
 
@@ -36,6 +38,7 @@ from numba import njit
 from models.features.drift_reference import DriftReferenceError, Reference
 from models.scoring.attribution import Trees
 from models.scoring.errors import ModelError
+from models.scoring.network_scorer import ROWS_AT_ONCE, Answer, NetworkScorer, answer
 from models.scoring.tree_scorer import TreeScorer
 from schemas.columns import F32, F64
 
@@ -46,9 +49,6 @@ REFERENCE_FILE = "drift_reference.npz"
 
 _PROBABILITY_FLOOR = 1e-7  # about float32's resolution next to 1: log-odds stay within +-16.1
 _LARGEST_LOG_ODDS = float(np.log((1.0 - _PROBABILITY_FLOOR) / _PROBABILITY_FLOOR))
-
-ROWS_AT_ONCE = 512
-"""Of a graph: what passes between its operators then stays in the nearest caches."""
 
 PARITY_ROWS = 512
 PARITY_TOLERANCE = 2e-6
@@ -77,7 +77,7 @@ class ScoringModel:
         self,
         card: dict[str, Any],
         card_sha256: str,
-        sessions: dict[str, onnxruntime.InferenceSession],
+        parts: dict[str, Answer],
         trees: Trees,
     ) -> None:
         self.card = card
@@ -96,8 +96,8 @@ class ScoringModel:
         self._tree_weight = float(combination[TREE_PART])
         self._trees = trees
         self._scorer = TreeScorer.compile(trees)
-        graphs = [name for name in sessions if name != TREE_PART or self._scorer is None]
-        self._parts = [(sessions[name], float(combination[name])) for name in graphs]
+        run = [name for name in parts if name != TREE_PART or self._scorer is None]
+        self._parts = [(parts[name], float(combination[name])) for name in run]
 
     @classmethod
     def load(cls, directory: Path) -> ScoringModel:
@@ -117,12 +117,12 @@ class ScoringModel:
                 raise ModelError(f"{card_path}: `files` has no SHA-256 for {name}, which the combination needs")
         if TREE_PART not in parts or "intercept" not in card["combination"]:
             raise ModelError(f"{card_path}: `combination` needs {TREE_PART!r} and 'intercept', found {parts}")
-        sessions = {part: _session(contents[f"{part}.onnx"]) for part in parts}
+        answers = {part: _answer(contents[f"{part}.onnx"], part) for part in parts}
         trees = Trees.load(directory / "trees.npz", len(card["features"]))
-        model = cls(card, hashlib.sha256(card_bytes).hexdigest(), sessions, trees)
+        model = cls(card, hashlib.sha256(card_bytes).hexdigest(), answers, trees)
         model._warm_up(directory)
         if model._scorer is not None:
-            _check_parity(model._scorer, trees, sessions[TREE_PART], len(model.feature_names))
+            _check_parity(model._scorer, trees, answers[TREE_PART], len(model.feature_names))
         return model
 
     def predict(self, X: F32) -> F32:
@@ -145,11 +145,10 @@ class ScoringModel:
         if self._scorer is not None:
             raw = np.clip(self._scorer.log_odds(X), -_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
             log_odds += self._tree_weight * raw
-        for session, weight in self._parts:
+        for part, weight in self._parts:
             for start in range(0, len(X), ROWS_AT_ONCE):
                 rows = slice(start, start + ROWS_AT_ONCE)
-                probability = session.run(["fraud_probability"], {"features": X[rows]})[0]
-                _add_log_odds(log_odds[rows], probability.reshape(-1), weight, _PROBABILITY_FLOOR)
+                _add_log_odds(log_odds[rows], part(X[rows]), weight, _PROBABILITY_FLOOR)
         score: F32 = _sigmoid(log_odds)
         return score
 
@@ -234,7 +233,12 @@ def _session(graph: bytes) -> onnxruntime.InferenceSession:
         raise ModelError(f"the ONNX graph cannot be loaded: {error}") from error
 
 
-def _check_parity(scorer: TreeScorer, trees: Trees, session: onnxruntime.InferenceSession, feature_count: int) -> None:
+def _answer(content: bytes, part: str) -> Answer:
+    whole = answer(_session(content))
+    return whole if part == TREE_PART else NetworkScorer.compile(content, _session) or whole
+
+
+def _check_parity(scorer: TreeScorer, trees: Trees, graph: Answer, feature_count: int) -> None:
     """Compare the compiled trees with their graph, on values at and next to the thresholds and on missing ones."""
     rng = np.random.default_rng(0)
     X = np.zeros((PARITY_ROWS, feature_count), np.float32)
@@ -244,7 +248,7 @@ def _check_parity(scorer: TreeScorer, trees: Trees, session: onnxruntime.Inferen
         near = np.stack([np.nextafter(limits, np.float32(-np.inf)), limits, np.nextafter(limits, np.float32(np.inf))])
         X[:, column] = rng.choice(near.ravel()[np.isfinite(near.ravel())], PARITY_ROWS)
     X[rng.random(X.shape) < 0.2] = np.nan
-    expected = session.run(["fraud_probability"], {"features": X})[0].reshape(-1)
+    expected = graph(X)
     difference = float(np.abs(_sigmoid(scorer.log_odds(X)) - expected).max())
     if not difference <= PARITY_TOLERANCE:
         raise ModelError(

@@ -174,6 +174,27 @@ class RuleProgram:
         self._starts: I32 = np.array(starts, np.int32)
         self._numbers: F32 = np.array(numbers, np.float32)
         self._tables: F32 = np.array(tables, np.float32).reshape(-1, len(CHANNELS))
+        self._asked, self._asked_until = self._by_channel()
+
+    def _by_channel(self) -> tuple[I32, I32]:
+        """Return the rules that a channel alone does not answer with no: those of each channel, and where they end."""
+        asked: list[int] = []
+        until = [0]
+        for channel in range(len(CHANNELS)):
+            asked += [rule for rule in range(len(self._starts) - 1) if not self._is_refused(rule, channel)]
+            until.append(len(asked))
+        return np.array(asked, np.int32), np.array(until, np.int32)
+
+    def _is_refused(self, rule: int, channel: int) -> bool:
+        """Whether a rule says no after it looked at nothing but the channel."""
+        at, end = self._starts[rule], self._starts[rule + 1]
+        operation, operand = self._code[at]
+        if operation != _CHANNEL or self._tables[operand, channel] != 0.0:
+            return False
+        at += 1
+        while at < end and self._code[at, 0] == _SKIP_IF_FALSE:
+            at += 1 + self._code[at, 1]
+        return bool(at == end)
 
     def run(self, X: F32, channel: U8) -> tuple[Bool, Bool]:
         """Ask the rules about n transactions.
@@ -192,16 +213,22 @@ class RuleProgram:
         """
         hits = np.zeros((len(X), len(self._starts) - 1), np.bool_)
         is_beyond = np.zeros(hits.shape[1], np.bool_)
-        _run(self._code, self._starts, self._numbers, self._tables, X, channel, hits, is_beyond)
+        _run(
+            self._code, self._starts, self._numbers, self._tables, self._asked, self._asked_until, X, channel, hits,
+            is_beyond,
+        )  # fmt: skip
         return hits, is_beyond
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _run(code, starts, numbers, tables, X, channel, hits, is_beyond):  # type: ignore[no-untyped-def]
+def _run(  # type: ignore[no-untyped-def]
+    code, starts, numbers, tables, asked, asked_until, X, channel, hits, is_beyond
+):  # fmt: skip
     stack = np.empty(MAX_DEPTH + 1, np.float32)
     no, yes, null = np.float32(0.0), np.float32(1.0), np.float32(np.nan)
     for row in range(len(X)):
-        for rule in range(len(starts) - 1):
+        for place in range(asked_until[channel[row]], asked_until[channel[row] + 1]):
+            rule = asked[place]
             at = starts[rule]
             top = -1
             while at < starts[rule + 1]:

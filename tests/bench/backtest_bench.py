@@ -81,7 +81,7 @@ def features_computed(path: Path, model: ScoringModel, change: RuleChange) -> tu
     """Back-test a file without keeping anything, stage by stage."""
     stages, backtest = Stages(), Backtest(change)
     home = HomeStage(CORE, MemoryState())
-    stores = [EntityStore(CORE.store) for _ in range(CORE.shards)]
+    stores = [EntityStore(CORE.store, asks_ahead=False) for _ in range(CORE.shards)]
     blocks = TransactionFile(path).blocks()
     while True:
         with stages.of("read the file"):

@@ -138,7 +138,7 @@ def _look_ahead(heap, touches, i):
                 if ahead == BLOCK_AHEAD:
                     request_block(heap, key, place)
                 else:
-                    request_items(heap, key, place)
+                    request_items(heap, key, place, np.int64(touch["other"]))
 
 
 @njit(**KERNEL)

@@ -207,7 +207,8 @@ def delete_entity(heap, dirty, slot):
 
 
 @njit(inline="always", **KERNEL)
-def _pair_home(owner, other, mask):
+def pair_home(owner, other, mask):
+    """Return the place of a pair in a table, if no other one took it."""
     return spread(owner ^ (other * -7046029254386353131)) & mask
 
 
@@ -216,7 +217,7 @@ def _pair_or_free(heap, owner, other):
     """Look in the table's own place."""
     table = heap[PAIRS]
     mask = heap[PAIR_MASK]
-    i = _pair_home(owner, other, mask)
+    i = pair_home(owner, other, mask)
     while True:
         entry = table + PAIR_WORDS * i
         if heap[entry] == owner and heap[entry + 1] == other:
@@ -234,7 +235,7 @@ def find_pair(heap, owner, other):
         return found
     table = heap[OLD_PAIRS]
     mask = heap[OLD_PAIR_MASK]
-    i = _pair_home(owner, other, mask)
+    i = pair_home(owner, other, mask)
     while True:
         entry = table + PAIR_WORDS * i
         if heap[entry] == owner and heap[entry + 1] == other:
@@ -261,7 +262,7 @@ def delete_pair(heap, dirty, entry):
         source = table + PAIR_WORDS * i
         if heap[source] == 0:
             break
-        home = _pair_home(heap[source], heap[source + 1], mask)
+        home = pair_home(heap[source], heap[source + 1], mask)
         if ((i - home) & mask) >= ((i - hole) & mask):
             for word in range(PAIR_WORDS):
                 heap[table + PAIR_WORDS * hole + word] = heap[source + word]

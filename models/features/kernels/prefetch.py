@@ -23,9 +23,14 @@ from models.features.kernels.memory import (
     LARGE,
     LARGE_FIELDS,
     LARGE_HEADER,
+    OWNER,
+    PAIR_MASK,
+    PAIR_WORDS,
+    PAIRS,
     SMALL_FIELDS,
     TAIL,
     capacity_of,
+    pair_home,
     spread,
 )
 from models.features.kernels.squares import KERNEL
@@ -74,8 +79,8 @@ def request_block(heap, key, place):
 
 
 @njit(**KERNEL)
-def request_items(heap, key, place):
-    """Ask for what a touch of a small track scans, and for the newest item and the aggregates of a large one."""
+def request_items(heap, key, place, other):
+    """Ask for what a touch of a small track scans; of a large one the newest item, aggregates and the other side's."""
     slot = _home(heap, key)
     if heap[slot] != key or heap[slot + place] == 0:
         return
@@ -84,6 +89,7 @@ def request_items(heap, key, place):
         capacity = capacity_of(heap[block + CLASS])
         newest = max(heap[block + TAIL] - 1, 0)
         request(heap, block + LARGE_HEADER + LARGE_FIELDS * (newest & (capacity - 1)))
+        request(heap, heap[PAIRS] + PAIR_WORDS * pair_home(heap[block + OWNER], other, heap[PAIR_MASK]))
         for line in range(_LINE, LARGE_HEADER, _LINE):
             request(heap, block + line)
         return

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from babel.core import get_global
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from models.features.assemble import assemble, entity_keys, label_touches, make_touches
+from models.features.assemble import assemble, entity_keys, label_touches, make_touches, touches_of
 from models.features.catalogue import FEATURE_INDEX, FEATURE_NAMES, STORE
 from models.features.currency import rate_table, to_reference_minor
 from models.features.entity_store import EntityStore
-from models.features.touches import LABEL
+from models.features.touches import BENEFICIARY, DEVICE, LABEL, ORIGINATOR
 from schemas.columns import StringColumn
 from tests.builders import NOON_MS, a_label, a_transaction, label_columns, transaction_columns
 
@@ -154,6 +156,36 @@ def test_touches_come_by_event_and_role_in_the_shard_of_their_entity() -> None:
         assert (touches["entity"] % np.uint64(4) == number).all()
         order = touches["event"].astype(np.int64) * 4 + touches["role"]
         assert (np.diff(order) > 0).all()
+
+
+KEYS = st.one_of(st.integers(0, 5), st.integers(2**64 - 5, 2**64 - 1))
+
+
+@settings(deadline=None)
+@given(
+    events=st.lists(st.tuples(KEYS, KEYS, st.one_of(st.none(), KEYS), st.integers(-9, 2**45), st.integers(0, 2**46))),
+    shards=st.integers(1, 4),
+)
+def test_touches_are_those_of_a_loop_over_events_and_roles(
+    events: list[tuple[int, int, int | None, int, int]], shards: int
+) -> None:
+    expected: list[list[tuple[int, ...]]] = [[] for _ in range(shards)]
+    for row, (account, counterparty, device, time_ms, amount) in enumerate(events):
+        expected[account % shards].append((account, counterparty, time_ms, amount, row, ORIGINATOR, 0, 0))
+        expected[counterparty % shards].append((counterparty, account, time_ms, amount, row, BENEFICIARY, 0, 0))
+        if device is not None:
+            expected[device % shards].append((device, account, time_ms, amount, row, DEVICE, 0, 0))
+    accounts, counterparties, devices, times, amounts = zip(*events, strict=True) if events else ((),) * 5
+    touches = touches_of(
+        np.array(accounts, np.uint64),
+        np.array(counterparties, np.uint64),
+        np.array([device or 0 for device in devices], np.uint64),
+        np.array([device is not None for device in devices], np.bool_),
+        np.array(times, np.int64),
+        np.array(amounts, np.int64),
+        shards,
+    )
+    assert [block.tolist() for block in touches] == expected
 
 
 def test_a_label_of_a_transfer_to_oneself_touches_its_entity_once() -> None:

@@ -74,6 +74,36 @@ def polars_says(text: str, X: F32, channel: U8) -> list[bool]:
     return frame.select(expression.fill_null(False).alias("answer"))["answer"].to_list()
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    texts=st.lists(
+        st.one_of(
+            conditions,
+            st.tuples(st.sampled_from(["channel = 'wire'", "channel IN ('transfer', 'wire')"]), conditions).map(
+                lambda both: f"{both[0]} AND {both[1]}"
+            ),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    rows=st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=12),
+    data=st.data(),
+)
+def test_rules_asked_together_say_what_each_says_alone(
+    texts: list[str], rows: list[tuple[float, ...]], data: st.DataObject
+) -> None:
+    compiled = [compile_rule(json.loads(pl.sql_expr(text).meta.serialize(format="json")), PLACES) for text in texts]
+    known = [instructions for instructions in compiled if instructions is not None]
+    X = np.array(rows, np.float32)
+    codes = data.draw(st.lists(st.integers(0, len(CHANNELS) - 1), min_size=len(X), max_size=len(X)))
+    channel = np.array(codes, np.uint8)
+    hits, is_beyond = RuleProgram(known).run(X, channel)
+    for rule, instructions in enumerate(known):
+        alone, alone_is_beyond = RuleProgram([instructions]).run(X, channel)
+        assert hits[:, rule].tolist() == alone[:, 0].tolist()
+        assert is_beyond[rule] == alone_is_beyond[0]
+
+
 @settings(max_examples=400, deadline=None)
 @given(text=conditions, rows=st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=12), data=st.data())
 def test_the_program_says_what_polars_says(text: str, rows: list[tuple[float, ...]], data: st.DataObject) -> None:
