@@ -1,7 +1,7 @@
 """schemathesis against a service's own description.
 
-Here a model without weights stands behind the interface; `make fuzz-services` looks longer, and at the services that are
-shipped too.
+Here a model without weights stands behind the interface; `make fuzz-services` looks longer, and at the services that
+are shipped too.
 """
 
 from __future__ import annotations
