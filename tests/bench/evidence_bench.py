@@ -194,6 +194,15 @@ def count_over_kills(stack: LocalStack, count: int, kills: int, say: Any) -> dic
     }
 
 
+def print_latency(console: Console, result: dict[str, Any]) -> None:
+    """Print what was measured of one behaviour."""
+    console.print(f"{result['service']}: {result['requests']:,} requests for evidence")
+    for label in ("without", "with"):
+        alerts = result[f"alerts_{label}_ms"]
+        console.print(f"  {label:<8}{alerts['count']:>7,} alerts  p50 {alerts['p50']} ms  p99 {alerts['p99']} ms")
+    console.print(f"  ratio of p99 {result['p99_ratio']:.2f}; of blocks {result['p99_ratio_of_blocks']}")
+
+
 def main(argv: list[str]) -> int:
     """Run the measurements."""
     options = options_of(argv)
@@ -203,11 +212,13 @@ def main(argv: list[str]) -> int:
     def say(line: str) -> None:
         console.print(f"[dim]{line}[/]")
 
-    results: dict[str, Any] = {
+    about = {
         "date": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d"),
-        "arguments": [argument for argument in argv if "/" not in argument],
+        "arguments": [argument for argument in argv if "/" not in argument and argument != "--out"],
         "machine": machine(),
     }
+    # What is not measured this time stays as it was.
+    results: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
     shutil.rmtree(options.home, ignore_errors=True)
     kills = LocalStack(options.home, StackOptions(taskmanagers=2), progress=say)
     # A saturated machine answers heartbeats late, and nothing is killed there.
@@ -219,7 +230,7 @@ def main(argv: list[str]) -> int:
     try:
         if not options.no_kills:
             with kills:
-                results["kills"] = count_over_kills(kills, options.requests, options.kills, say)
+                results["kills"] = {**about, **count_over_kills(kills, options.requests, options.kills, say)}
             kills.down(delete_data=True)
             console.print_json(json.dumps(results["kills"]))
         if not options.no_latency:
@@ -234,19 +245,15 @@ def main(argv: list[str]) -> int:
                     accounts=options.accounts,
                     share=options.share,
                 )
-                results["latency"] = measure_latency(steps, plan, say)
+                for result in measure_latency(steps, plan, say):
+                    print_latency(console, result)
+                    results.setdefault("latency", {})[result["service"]] = {**about, **result}
     except (BenchError, AssertionError) as error:
         console.print(f"[red]the promise or the measurement is broken:[/] {error}")
         return 1
     finally:
         steps.down(delete_data=True)  # of the same folder as the other
         shutil.rmtree(options.home, ignore_errors=True)
-    for result in results.get("latency", []):
-        console.print(f"{result['service']}: {result['requests']:,} requests for evidence")
-        for label in ("without", "with"):
-            alerts = result[f"alerts_{label}_ms"]
-            console.print(f"  {label:<8}{alerts['count']:>7,} alerts  p50 {alerts['p50']} ms  p99 {alerts['p99']} ms")
-        console.print(f"  ratio of p99 {result['p99_ratio']:.2f}; of blocks {result['p99_ratio_of_blocks']}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     say(f"wrote {options.out.name}")

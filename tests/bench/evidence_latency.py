@@ -8,7 +8,7 @@ evidence. Percentiles are taken over all steps of a kind; the ratio of each bloc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +71,8 @@ class LatencyPlan:
         return (self.steps * step + self.warm_up_seconds + 60) / 60
 
 
-def measure_latency(stack: LocalStack, plan: LatencyPlan, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Measure each behaviour of the service; returns a result for each."""
+def measure_latency(stack: LocalStack, plan: LatencyPlan, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Measure each behaviour of the service; yields its result."""
     with SideService() as service:
         environment = {
             "WEIR_EVIDENCE_VISION_URL": service.url,
@@ -101,7 +101,8 @@ def measure_latency(stack: LocalStack, plan: LatencyPlan, say: Callable[[str], N
             for sender in senders:
                 run.sender = sender
                 run.step(WARM_UP_RATE, 0.0, plan.warm_up_seconds / 2)
-            results = [_behaviour(stack, service, run, senders, plan, name, say) for name in plan.behaviours]
+            for name in plan.behaviours:
+                yield _behaviour(stack, service, run, senders, plan, name, say)
         finally:
             for sender in senders:
                 sender.stop()
@@ -109,7 +110,6 @@ def measure_latency(stack: LocalStack, plan: LatencyPlan, say: Callable[[str], N
         states = {stack.rest.state(job), stack.rest.state(gather)}
         if states != {"RUNNING"}:
             raise BenchError(f"a job did not run to the end: {states}")
-    return results
 
 
 def _behaviour(
