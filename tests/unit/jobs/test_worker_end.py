@@ -42,6 +42,7 @@ def test_a_worker_ends_when_its_taskmanager_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_no_worker_watches_nothing() -> None:
-    code = "import threading\nfrom jobs.stream.worker_end import *\nend_with_taskmanager()\nprint(threading.active_count())"
+    code = "import threading; from jobs.stream.worker_end import end_with_taskmanager; end_with_taskmanager()"
+    code += "; print(threading.active_count())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "1\n", done.stderr
