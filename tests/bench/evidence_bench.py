@@ -200,7 +200,10 @@ def print_latency(console: Console, result: dict[str, Any]) -> None:
     for label in ("without", "with"):
         alerts = result[f"alerts_{label}_ms"]
         console.print(f"  {label:<8}{alerts['count']:>7,} alerts  p50 {alerts['p50']} ms  p99 {alerts['p99']} ms")
-    console.print(f"  ratio of p99 {result['p99_ratio']:.2f}; of blocks {result['p99_ratio_of_blocks']}")
+    console.print(
+        f"  ratio of p99 {result['p99_ratio']:.2f} of alerts, {result['decisions_p99_ratio']:.2f} of decisions; "
+        f"of blocks {result['p99_ratio_of_blocks']}"
+    )
 
 
 def main(argv: list[str]) -> int:
