@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local.stack import LocalStack
-from tests.bench.measures import BenchError, Helper, latency_summary
+from tests.bench.measures import BenchError, CpuMeter, Helper, latency_summary
 from tests.bench.openloop import JOB, Run, job_arguments
 from tests.side_service import VERSION, SideService
 
@@ -130,12 +131,16 @@ def _behaviour(
     elif name != CONTROL:
         service.set_mode(name)
     seen: dict[str, dict[bool, list[Any]]] = {kind: {False: [], True: []} for kind in ("alerts", "decisions")}
+    cores: dict[bool, list[dict[str, float]]] = {False: [], True: []}
     requests, unsustained, ratios = 0, 0, []
     for block in range(plan.blocks):
         for with_evidence in BLOCK:
             run.sender = senders[with_evidence and name != CONTROL]
             asked = requests_so_far(stack)
+            workers, began = CpuMeter(_workers(stack)), time.monotonic()
             result = run.step(plan.rate, plan.lead_seconds, plan.seconds)
+            asking = sum(workers.cores(time.monotonic() - began).values())
+            cores[with_evidence].append({**result["cpu_cores"], "python workers": asking})
             requests += requests_so_far(stack) - asked
             unsustained += not result["sustained"]
             for kind, parts in seen.items():
@@ -157,7 +162,20 @@ def _behaviour(
         "p99_ratio": _ratio(together["alerts"][False], together["alerts"][True]),
         "p99_ratio_of_blocks": ratios,
         "decisions_p99_ratio": _ratio(together["decisions"][False], together["decisions"][True]),
+        **{
+            f"cores_{label}": {
+                name: round(float(np.mean([one[name] for one in cores[has]])), 3) for name in cores[has][0]
+            }
+            for has, label in ((False, "without"), (True, "with"))
+        },
     }
+
+
+def _workers(stack: LocalStack) -> dict[str, int]:
+    """Return the Python processes of the TaskManagers: those of the gathering job, the only one in process mode."""
+    managers = [one.pid for one in stack.processes() if one.name.startswith("taskmanager")]
+    children = [child for pid in managers for child in psutil.Process(pid).children(recursive=True)]
+    return {f"{child.pid}": child.pid for child in children if "python" in child.name()}
 
 
 def _ratio(without: Any, with_evidence: Any) -> float:
