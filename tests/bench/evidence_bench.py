@@ -5,7 +5,7 @@ Two questions, each with a stack of its own:
 - Does every requested piece of evidence end in exactly one final revision, over thousands of requests with SIGKILLs of
   the service, of the job's TaskManager and of its Python process?
 - How soon do provisional alerts leave, while a service is fast, slow, hanging or dead, against a stream without
-  evidence: the same job, at the same rate, in turn?
+  evidence? `--no-kills` asks this one alone, `--behaviours fast` a part of it; see `tests/bench/evidence_latency.py`.
 
 Status 0 when the promise is kept and the measurement is sound; 1 otherwise.
 """
@@ -20,26 +20,29 @@ import signal
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
-from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 
 from deploy.local.stack import HOME, LocalStack, StackOptions
 from jobs.stream.evidence_function import SERVICE_HEADER
-from tests.bench.measures import REPOSITORY, BenchError, Helper, machine
-from tests.bench.openloop import JOB, WARM_UP_RATE, Run, job_arguments
+from schemas.records import decode_record
+from tests.bench.evidence_latency import BEHAVIOURS, GATHER, LatencyPlan, measure_latency
+from tests.bench.measures import REPOSITORY, BenchError, machine
 from tests.evidence import an_alert, assert_one_final_revision_each, encoded, requests_for
 from tests.scoring_job import START_SECONDS, ScoringJob
 from tests.side_service import VERSION, SideService
 from tests.waiting import wait_until
 
-GATHER = "jobs.gather_evidence"
 PER_ALERT = 2
-STEPS = ("none", "fast", "none", "slow", "none", "hang", "none", "dead", "none")
-"""What the service does in each step; `none` is a stream without evidence."""
+SEND_RATE = 60
+"""Requests a second in the story of kills: about a third of what a job can revise that has begun anew on two cores."""
+BEHIND_A_KILL = 50
+"""Requests that are sent once what was killed is back."""
+KILLED = ("service", "taskmanager", "python")
 
 
 def options_of(argv: list[str]) -> argparse.Namespace:
@@ -47,9 +50,11 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.evidence_bench", description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000, help="pieces of evidence in the story of kills")
     parser.add_argument("--kills", type=int, default=20, help="SIGKILLs in it")
+    parser.add_argument("--behaviours", nargs="+", choices=BEHAVIOURS, default=BEHAVIOURS, help="of the service")
     parser.add_argument("--rate", type=int, default=2_000, help="transactions a second")
-    parser.add_argument("--seconds", type=float, default=60.0, help="measured for each behaviour of the service")
-    parser.add_argument("--lead-seconds", type=float, default=10.0, help="before each, left out")
+    parser.add_argument("--blocks", type=int, default=3, help="of four steps, for each behaviour")
+    parser.add_argument("--seconds", type=float, default=20.0, help="measured in each step")
+    parser.add_argument("--lead-seconds", type=float, default=4.0, help="before each, left out")
     parser.add_argument("--warm-up-seconds", type=float, default=90.0)
     parser.add_argument("--accounts", type=int, default=50_000, help="of the simulated population")
     parser.add_argument("--share", type=float, default=0.2, help="share of transactions with a document")
@@ -91,6 +96,61 @@ def kill(what: str, stack: LocalStack, job_id: str, service: SideService) -> Non
     stack.rest.wait_until_running(job_id, START_SECONDS)
 
 
+class KillStory:
+    """Sends requests while things are killed, and counts how they end.
+
+    Each kill falls into the midst of requests that are on their way. The next comes only when a request that was sent
+    behind it has its committed ending: else most of them would wait out their budget in a job that is down.
+    """
+
+    def __init__(self, stack: LocalStack, job: ScoringJob, service: SideService) -> None:
+        self._stack, self._job, self._service = stack, job, service
+        topics = job.settings.topics
+        self._topic = topics.evidence_requests
+        self.requests: list[dict[str, Any]] = []
+        self.evidence, self.alerts = job.read(topics.evidence), job.read(topics.alerts, committed_only=False)
+        self._ended: set[bytes] = set()
+        self._decoded = 0
+        self.kills: Counter[str] = Counter()
+
+    def send(self, part: str, count: int) -> None:
+        """Send `count` requests at `SEND_RATE`, `PER_ALERT` for an alert."""
+        began = time.monotonic()
+        for first in range(0, count, PER_ALERT):
+            alert = an_alert(f"t{part}-{first}", account_id=f"a{first % 97}")
+            numbers = range(first, min(count, first + PER_ALERT))
+            new = requests_for(alert, [("vision", f"file:///e/{part}/{i}.png") for i in numbers], VERSION)
+            self._job.send_headed(self._topic, SERVICE_HEADER, [encoded(piece) for piece in new])
+            self.requests += new
+            time.sleep(max(0.0, began + (first + PER_ALERT) / SEND_RATE - time.monotonic()))
+        self._job.flush()
+
+    def kill(self, what: str) -> None:
+        """SIGKILL one thing and start it again; requests go on meanwhile."""
+        kill(what, self._stack, self._job.id, self._service)
+        self.kills[what] += 1
+
+    def wait_until_ended(self, request_id: str) -> None:
+        """Wait for the committed ending of a request."""
+
+        def has_ended() -> bool:
+            self.evidence.poll()
+            for message in self.evidence.messages[self._decoded :]:
+                self._ended.add(decode_record(message.value() or b"", name="evidence")["request_id"])
+            self._decoded = len(self.evidence)
+            return request_id in self._ended
+
+        wait_until(has_ended, START_SECONDS, f"request {request_id} ended")
+
+    def settle(self) -> None:
+        """Wait until all have ended, and then for what there should not be."""
+        self.evidence.wait_for(len(self.requests), 3 * START_SECONDS)
+        self.alerts.wait_for(len(self.requests), 3 * START_SECONDS)
+        self._job.wait_for_checkpoints()
+        self.evidence.read_to_end()
+        self.alerts.read_to_end()
+
+
 def count_over_kills(stack: LocalStack, count: int, kills: int, say: Any) -> dict[str, Any]:
     """Send requests while things are killed; return how they ended."""
     with SideService() as service:
@@ -102,121 +162,48 @@ def count_over_kills(stack: LocalStack, count: int, kills: int, say: Any) -> dic
             evidence_vision_url=service.url,
             evidence_vision_output="probability",
         )
-        topics = job.settings.topics
-        requests: list[dict[str, Any]] = []
-        killed: Counter[str] = Counter()
         began = time.monotonic()
-        with job:
-            evidence, alerts = job.read(topics.evidence), job.read(topics.alerts, committed_only=False)
-            parts = kills + 1
-            for part in range(parts):
-                size = count // parts + (part < count % parts)
-                for start in range(0, size, 50):
-                    new: list[dict[str, Any]] = []
-                    for i in range(start, min(size, start + 50), PER_ALERT):
-                        alert = an_alert(f"t{part}-{i}", account_id=f"a{i % 97}")
-                        pieces = [("vision", f"file:///e/{part}/{i + n}.png") for n in range(min(PER_ALERT, size - i))]
-                        new += requests_for(alert, pieces, VERSION)
-                    job.send_headed(topics.evidence_requests, SERVICE_HEADER, [encoded(piece) for piece in new])
-                    job.flush()
-                    requests += new
-                    evidence.poll()
-                    time.sleep(0.05)
-                if part == kills:
-                    break
-                what = ("service", "taskmanager", "python")[part % 3]
-                kill(what, stack, job.id, service)
-                killed[what] += 1
-                evidence.poll()
-                say(f"{len(requests):,} requests sent, {len(evidence):,} ended, {killed.total()} kills")
-
-            def all_ended() -> bool:
-                evidence.poll()
-                return len(evidence) >= len(requests)
-
-            wait_until(all_ended, 3 * START_SECONDS, f"{len(requests)} requests ended")
-            alerts.wait_for(len(requests), 3 * START_SECONDS)
-            job.wait_for_checkpoints()
-            evidence.read_to_end()
-            alerts.read_to_end()
+        with job, ThreadPoolExecutor(1) as sender:
+            story = KillStory(stack, job, service)
+            for part in range(kills):
+                size = count // kills + (part < count % kills)
+                around = sender.submit(story.send, f"{part}", size - BEHIND_A_KILL)
+                time.sleep((size - BEHIND_A_KILL) / SEND_RATE / 2)
+                story.kill(KILLED[part % len(KILLED)])
+                around.result()
+                story.send(f"{part}-behind", BEHIND_A_KILL)
+                story.wait_until_ended(story.requests[-1]["request_id"])
+                say(
+                    f"{story.kills.total()} kills, {len(story.requests):,} requests sent, {len(story.evidence):,} ended"
+                )
+            story.settle()
             elapsed = time.monotonic() - began
-            restored = stack.rest.checkpoints(job.id)["counts"]["restored"]
+            checkpoints = stack.rest.checkpoints(job.id)
             restarts = job.restarts()
-    endings = assert_one_final_revision_each(requests, evidence.values, alerts.values)
+    endings = assert_one_final_revision_each(story.requests, story.evidence.values, story.alerts.values)
     return {
-        "requests": len(requests),
-        "endings": len(evidence),
+        "requests": len(story.requests),
+        "endings": len(story.evidence),
         "distinct": len(endings),
         "statuses": dict(Counter(ending["status"] for ending in endings.values())),
-        "alerts_delivered": len(alerts),
-        "kills": dict(killed),
-        "restored": restored,
+        "alerts_delivered": len(story.alerts),
+        "kills": dict(story.kills),
+        "restored": checkpoints["counts"]["restored"],
         "restarts": restarts,
         "seconds": round(elapsed, 1),
     }
 
 
-def measure_latency(stack: LocalStack, options: argparse.Namespace, say: Any) -> list[dict[str, Any]]:
-    """Measure provisional alerts at one rate, with and without evidence in turn."""
-    results = []
-    with SideService() as service:
-        environment = {
-            "WEIR_EVIDENCE_VISION_URL": service.url,
-            "WEIR_EVIDENCE_VISION_VERSION": VERSION,
-            "WEIR_EVIDENCE_VISION_OUTPUT": "probability",
-        }
-        job = stack.submit(JOB, job_arguments(1), environment=environment)
-        gather = stack.submit(GATHER, environment=environment)
-        servers = stack.bootstrap_servers
-        reader = Helper(
-            "tests.bench.reader", {"servers": servers, "alerts": "weir.alerts", "decisions": "weir.decisions"}
-        )
-        events = int(options.rate * (options.seconds + options.lead_seconds)) * (len(STEPS) + 1)
-        events += int(WARM_UP_RATE * options.warm_up_seconds)
-        task = {"servers": servers, "topic": "weir.transactions", "events": events, "accounts": options.accounts}
-        task["end_ms"] = time.time_ns() // 1_000_000
-        senders = {
-            share: Helper("tests.bench.sender", {**task, "seed": seed, "evidence_share": share})
-            for seed, share in ((7, 0.0), (8, options.share))
-        }
-        try:
-            reader.answer()
-            run = Run(stack, job, reader, senders[0.0])
-            say(f"warming up for {options.warm_up_seconds:.0f} s")
-            run.step(WARM_UP_RATE, 0.0, options.warm_up_seconds)
-            for step in STEPS:
-                run.sender = senders[0.0 if step == "none" else options.share]
-                if step == "dead":
-                    service.kill()
-                elif step != "none":
-                    service.set_mode(step)
-                asked = requests_so_far(stack)
-                result = run.step(options.rate, options.lead_seconds, options.seconds)
-                result = {"service": step, **result, "requests": requests_so_far(stack) - asked}
-                results.append(result)
-                alerts = result["alerts_ms"]
-                say(f"{step}: alerts p50 {alerts.get('p50')} p99 {alerts.get('p99')} ms, {result['requests']} requests")
-        finally:
-            for sender in senders.values():
-                sender.stop()
-            reader.stop()
-        states = {stack.rest.state(job), stack.rest.state(gather)}
-        if states != {"RUNNING"}:
-            raise BenchError(f"a job did not run to the end: {states}")
-    without = sorted(result["alerts_ms"]["p99"] for result in results if result["service"] == "none")
-    baseline = without[len(without) // 2]
-    for result in results:
-        result["p99_ratio"] = round(result["alerts_ms"]["p99"] / baseline, 3)
-    return results
-
-
-def requests_so_far(stack: LocalStack) -> int:
-    """Return how many requests the scoring job has written: the end of their topic."""
-    consumer = Consumer({"bootstrap.servers": stack.bootstrap_servers, "group.id": "bench-evidence"})
-    try:
-        return int(consumer.get_watermark_offsets(TopicPartition("weir.evidence-requests", 0), timeout=10)[1])
-    finally:
-        consumer.close()
+def print_latency(console: Console, result: dict[str, Any]) -> None:
+    """Print what was measured of one behaviour."""
+    console.print(f"{result['service']}: {result['requests']:,} requests for evidence")
+    for label in ("without", "with"):
+        alerts = result[f"alerts_{label}_ms"]
+        console.print(f"  {label:<8}{alerts['count']:>7,} alerts  p50 {alerts['p50']} ms  p99 {alerts['p99']} ms")
+    console.print(
+        f"  ratio of p99 {result['p99_ratio']:.2f} of alerts, {result['decisions_p99_ratio']:.2f} of decisions; "
+        f"of blocks {result['p99_ratio_of_blocks']}"
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -228,11 +215,13 @@ def main(argv: list[str]) -> int:
     def say(line: str) -> None:
         console.print(f"[dim]{line}[/]")
 
-    results: dict[str, Any] = {
+    about = {
         "date": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d"),
-        "arguments": [argument for argument in argv if "/" not in argument],
+        "arguments": [argument for argument in argv if "/" not in argument and argument != "--out"],
         "machine": machine(),
     }
+    # What is not measured this time stays as it was.
+    results: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
     shutil.rmtree(options.home, ignore_errors=True)
     kills = LocalStack(options.home, StackOptions(taskmanagers=2), progress=say)
     # A saturated machine answers heartbeats late, and nothing is killed there.
@@ -244,24 +233,30 @@ def main(argv: list[str]) -> int:
     try:
         if not options.no_kills:
             with kills:
-                results["kills"] = count_over_kills(kills, options.requests, options.kills, say)
+                results["kills"] = {**about, **count_over_kills(kills, options.requests, options.kills, say)}
             kills.down(delete_data=True)
             console.print_json(json.dumps(results["kills"]))
         if not options.no_latency:
             with steps:
-                results["latency"] = measure_latency(steps, options, say)
+                plan = LatencyPlan(
+                    behaviours=tuple(options.behaviours),
+                    rate=options.rate,
+                    blocks=options.blocks,
+                    seconds=options.seconds,
+                    lead_seconds=options.lead_seconds,
+                    warm_up_seconds=options.warm_up_seconds,
+                    accounts=options.accounts,
+                    share=options.share,
+                )
+                for result in measure_latency(steps, plan, say):
+                    print_latency(console, result)
+                    results.setdefault("latency", {})[result["service"]] = {**about, **result}
     except (BenchError, AssertionError) as error:
         console.print(f"[red]the promise or the measurement is broken:[/] {error}")
         return 1
     finally:
         steps.down(delete_data=True)  # of the same folder as the other
         shutil.rmtree(options.home, ignore_errors=True)
-    for result in results.get("latency", []):
-        alerts = result["alerts_ms"]
-        console.print(
-            f"{result['service']:<5} alerts {alerts['count']:>6,}  p50 {alerts['p50']:>7} ms  "
-            f"p99 {alerts['p99']:>7} ms  ratio {result['p99_ratio']:.2f}  requests {result['requests']:,}"
-        )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     say(f"wrote {options.out.name}")

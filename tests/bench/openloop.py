@@ -120,6 +120,7 @@ class Run:
         self._reader = reader
         self.sender = sender
         self._watch = watch
+        self.window: dict[str, Any] = {}  # of the last step: (due, seen) in ms, (n, 2), by stream
         self._sent = 0  # records since the reader started
 
     def step(self, rate: int, lead_seconds: float, seconds: float) -> dict[str, Any]:
@@ -150,6 +151,7 @@ class Run:
         from_ms = report["start_ms"] + lead_seconds * 1000
         until_ms = report["start_ms"] + count / rate * 1000
         window = {name: _within(pairs, from_ms, until_ms) for name, pairs in samples.items()}
+        self.window = window
         growth = _growth(window["decisions"], from_ms, until_ms)
         if drained and not len(window["decisions"]):
             raise BenchError(f"no decision on a record of the step at {rate:,} events/s was seen")

@@ -28,23 +28,25 @@ WARM_SECONDS = 2.0
 Instances = Callable[[int], dict[str, Any]]
 
 
-def memos(seed: int = 5) -> Instances:
-    """Distinct memos and invoice lines, as the text model is judged on."""
+def memos(max_words: int, seed: int = 5) -> Instances:
+    """Distinct memos and invoice lines, as the text model is judged on; those of at most `max_words` words."""
     from models.training.text.texts import make_texts
 
-    texts = [f"{text.text} {number}" for number, text in enumerate(make_texts(5_000, seed, held_out=True))]
+    made = [text.text for text in make_texts(5_000, seed, held_out=True) if len(text.text.split()) <= max_words]
+    texts = [f"{text} {number}" for number, text in enumerate(made)]
     return lambda number: {"text": texts[number % len(texts)]}
 
 
-def images(seed: int = 5) -> Instances:
+def images(max_words: int, seed: int = 5) -> Instances:
     """Images of 512 x 512: what they show does not change what they cost."""
+    del max_words
     from tests.toy_service import an_image
 
     encoded = [base64.b64encode(an_image("JPEG", (512, 512), seed + k)).decode() for k in range(16)]
     return lambda number: {"image": {"b64": encoded[number % len(encoded)]}}
 
 
-WORKLOADS: dict[str, Callable[[], Instances]] = {"text": memos, "vision": images}
+WORKLOADS: dict[str, Callable[[int], Instances]] = {"text": memos, "vision": images}
 
 
 async def one_client(port: int, path: str, instances: Instances, first: int, step: int, until: float) -> list[Any]:
@@ -98,9 +100,9 @@ def totals(service: ServiceProcess) -> dict[str, float]:
     return {names[sample.name]: sample.value for sample in samples if sample.name in names}
 
 
-def measure(name: str, batch_size: int, clients: int, seconds: float, threads: int) -> dict[str, Any]:
+def measure(name: str, batch_size: int, clients: int, seconds: float, threads: int, max_words: int) -> dict[str, Any]:
     """One run of one setting, in a process that is started for it."""
-    instances = WORKLOADS[name]()
+    instances = WORKLOADS[name](max_words)
     with (
         tempfile.TemporaryDirectory() as folder,
         running_service(
@@ -132,13 +134,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=15.0, help="of each run, after it is warm")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime, for one operator")
+    parser.add_argument("--max-words", type=int, default=1_000, help="of a text: longer ones are left out")
     parser.add_argument("--rounds", type=int, default=2, help="how often both settings are measured, in turn")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args(argv)
     runs = []
     for _ in range(options.rounds):
         for batch_size in (1, options.batch_size):
-            run = measure(options.service, batch_size, options.clients, options.seconds, options.threads)
+            run = measure(
+                options.service, batch_size, options.clients, options.seconds, options.threads, options.max_words
+            )
             print(json.dumps(run), file=sys.stderr)
             runs.append(run)
     alone = [run["per_second"] for run in runs if run["max_batch_size"] == 1]

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from deploy.local.stack import LocalStack
 from jobs.stream.alert_reader import newest_of
 from jobs.stream.evidence_function import SERVICE_HEADER
+from jobs.stream.worker_end import ancestors, process_of
 from models.scoring.evidence_rule import EvidenceWeight, revised_score
 from schemas.records import decode_record
 from tests.evidence import an_alert, assert_one_final_revision_each, encoded, requests_for
@@ -163,6 +165,8 @@ def test_a_killed_job_and_killed_services_lose_and_repeat_nothing(
                 if part == 0:
                     evidence.wait_for(1)
                     index = taskmanager_of(stack, job.id)
+                    workers = workers_of(stack.process(f"taskmanager-{index}").pid)
+                    assert workers, "the job has no Python process"
                     stack.kill_taskmanager(index)
                     stack.start_taskmanager(index)
                 elif part == 1:
@@ -177,6 +181,13 @@ def test_a_killed_job_and_killed_services_lose_and_repeat_nothing(
     endings = assert_one_final_revision_each(requests, evidence.values, alerts.values)
     assert sum(ending["status"] == "answered" for ending in endings.values()) >= 200
     assert restored, "the kill did not hit the job"
+    wait_until(lambda: not any(map(process_of, workers)), SETTLE_SECONDS, "its Python process has ended too")
+
+
+def workers_of(taskmanager: int) -> list[int]:
+    """Return the ids of all processes that a TaskManager has started."""
+    pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    return [pid for pid in pids if any(one.pid == taskmanager for one in ancestors(pid))]
 
 
 def taskmanager_of(stack: LocalStack, job_id: str) -> int:

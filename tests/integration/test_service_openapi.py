@@ -1,4 +1,8 @@
-"""schemathesis against a service's own description; `make fuzz-services` looks longer."""
+"""schemathesis against a service's own description.
+
+Here a model without weights stands behind the interface; `make fuzz-services` looks longer, and at the services that
+are shipped too.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from tests.service_process import running_service
 pytestmark = pytest.mark.integration
 
 EXAMPLES = os.environ.get("WEIR_TEST_SCHEMA_EXAMPLES", "10")
+SERVICES = os.environ.get("WEIR_TEST_SCHEMA_SERVICES", "toy").split()
 # A description cannot say which base64 is an image, that shapes fit data, or that a model will not use an instance:
 # such requests fit the description and are refused all the same.
 EXCLUDED = "positive_data_acceptance"
@@ -22,9 +27,11 @@ EXCLUDED = "positive_data_acceptance"
 SETTINGS = "[checks]\nnegative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 429, 503]\n"
 
 
-def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SERVICES)
+def test_schemathesis_finds_nothing(name: str, tmp_path: Path) -> None:
+    command = ["tests.toy_service"] if name == "toy" else ["models.services", name]
     (tmp_path / "schemathesis.toml").write_text(SETTINGS)
-    with running_service("tests.toy_service", log=tmp_path / "log", answer_timeout_seconds=2) as service:
+    with running_service(*command, log=tmp_path / "log", answer_timeout_seconds=2) as service:
         found = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "run", f"http://{service.address}/openapi.json"),

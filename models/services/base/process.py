@@ -66,6 +66,7 @@ async def serve(
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # nothing here asks who the client is
             backlog=1024,
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=settings.shutdown_seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from models.services.text.card import TextCard, read_card
 from models.services.text.tokens import TextTokenizer, TokenizedText
 
 MAX_EXPLAINED_WORDS = 64
-_ROWS_OF_A_RUN = 32
+TOKENS_OF_A_RUN = 384
+"""Of one run of the graph, padding included: enough for matrix products at full speed, few enough for the cache, and
+texts of one run are of nearly one length."""
 
 
 class TextModel(ServedModel):
@@ -118,12 +120,11 @@ class TextModel(ServedModel):
         """Embeddings (B, H) and probabilities (B, tags)."""
         assert self._session is not None, "load() comes first"
         assert self._tokenizer is not None, "load() comes first"
-        # Texts of similar length run together: attention works on (B, T) with T the longest.
         order = sorted(range(len(texts)), key=lambda index: len(texts[index].ids))
         embeddings = np.empty((len(texts), self.card.dimensions), np.float32)
         probabilities = np.empty((len(texts), len(self.card.tags)), np.float32)
-        for first in range(0, len(order), _ROWS_OF_A_RUN):
-            rows = order[first : first + _ROWS_OF_A_RUN]
+        for first, end in runs_of([len(texts[index].ids) for index in order], TOKENS_OF_A_RUN):
+            rows = order[first:end]
             ids, mask = self._tokenizer.padded([texts[row] for row in rows])
             outputs = self._session.run(["embedding", "tag_probabilities"], {"input_ids": ids, "attention_mask": mask})
             embeddings[rows], probabilities[rows] = outputs
@@ -145,3 +146,21 @@ class TextModel(ServedModel):
             "probabilities": probabilities,
             "was_cut": text.was_cut,
         }
+
+
+def runs_of(lengths: Sequence[int], max_tokens: int) -> Iterator[tuple[int, int]]:
+    """Cut texts, the shortest first, into runs of the graph; yields (first, end) of each.
+
+    Attention works on (B, T) with T the longest text of a run: a run takes texts as long as B x T stays within
+    `max_tokens`. A text beyond that runs alone.
+
+    >>> list(runs_of([4, 4, 5, 9, 40], max_tokens=16))
+    [(0, 3), (3, 4), (4, 5)]
+    """
+    first = 0
+    for index, length in enumerate(lengths):
+        if index > first and (index + 1 - first) * length > max_tokens:
+            yield first, index
+            first = index
+    if lengths:
+        yield first, len(lengths)

@@ -32,7 +32,7 @@ from models.services.reading.payment import PAYMENT_SCHEMA, checked_payment
 from models.services.reading.report import draft_report
 from models.services.vision.heat import PLACE, heat_png, regions
 from models.services.vision.pages import SIDE, Prepared, decode, prepare
-from models.services.vision.prototypes import Prototypes
+from models.services.vision.prototypes import Prototypes, check_kind
 
 F32 = npt.NDArray[np.float32]
 
@@ -214,12 +214,14 @@ class VisionModel(ServedModel):
     def _enrol(self, instances: Sequence[Instance], parameters: Mapping[str, Any]) -> ActionResult:
         """Learn a kind from samples: `parameters` are `kind` and `aspect`, `document` (default) or `forgery`."""
         aspect = str(parameters.get("aspect", "document"))
-        seen = self.look([self.preprocess(instance) for instance in instances])
-        vectors = np.stack([s.page_embedding if aspect == "document" else s.forensic_embedding for s in seen])
+        kind = str(parameters.get("kind", ""))
         try:
-            grown = self._prototypes.with_kind(aspect, str(parameters.get("kind", "")), vectors)
+            check_kind(aspect, kind, len(instances))
         except ValueError as cause:
             raise InvalidInstanceError(str(cause)) from cause
+        seen = self.look([self.preprocess(instance) for instance in instances])
+        vectors = np.stack([s.page_embedding if aspect == "document" else s.forensic_embedding for s in seen])
+        grown = self._prototypes.with_kind(aspect, kind, vectors)
         model = VisionModel(self._settings, grown, self._session)
         model.load()
         kinds = [{"aspect": of, "kind": kind} for of, kind in sorted(grown.means)]

@@ -42,12 +42,7 @@ class Prototypes:
         ValueError
             The aspect is unknown, the name empty, or there are too few samples.
         """
-        if aspect not in ASPECTS:
-            raise ValueError(f"no aspect {aspect!r}: name one of {', '.join(ASPECTS)}")
-        if not kind or len(kind) > 64 or not kind.replace("_", "").replace("-", "").isalnum():
-            raise ValueError("a kind's name is 1 to 64 letters, digits, '-' and '_'")
-        if len(embeddings) < MIN_SAMPLES:
-            raise ValueError(f"{len(embeddings)} samples are too few: send at least {MIN_SAMPLES}, better 5")
+        check_kind(aspect, kind, len(embeddings))
         unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-9)
         mean = unit.mean(0)
         mean = (mean / max(float(np.linalg.norm(mean)), 1e-9)).astype(np.float32)
@@ -81,3 +76,19 @@ class Prototypes:
         """Read what `to_json` wrote."""
         content: dict[str, Any] = json.loads(text)
         return cls({(k["aspect"], k["kind"]): np.array(k["mean"], np.float32) for k in content["kinds"]})
+
+
+def check_kind(aspect: str, kind: str, samples: int) -> None:
+    """Check what is to be enrolled, before a sample is looked at.
+
+    Raises
+    ------
+    ValueError
+        The aspect is unknown, the name empty, or there are too few samples.
+    """
+    if aspect not in ASPECTS:
+        raise ValueError(f"no aspect {aspect!r}: name one of {', '.join(ASPECTS)}")
+    if not kind or len(kind) > 64 or not kind.replace("_", "").replace("-", "").isalnum():
+        raise ValueError("a kind's name is 1 to 64 letters, digits, '-' and '_'")
+    if samples < MIN_SAMPLES:
+        raise ValueError(f"{samples} samples are too few: send at least {MIN_SAMPLES}, better 5")

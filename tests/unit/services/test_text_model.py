@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.services.base.dataplane.outputs import checked
 from models.services.base.errors import InvalidInstanceError
 from models.services.base.settings import SHIPPED, ServiceSettings
 from models.services.text import served_models
 from models.services.text.card import TextCardError, read_card
-from models.services.text.model import TextModel
+from models.services.text.model import TextModel, runs_of
 from models.services.text.tokens import clean_text
 
 FOLDER = SHIPPED / "text-1"
@@ -63,6 +65,13 @@ def test_an_answer_is_the_same_alone_and_among_others(model: TextModel) -> None:
         np.testing.assert_allclose(prediction["embedding"], alone["embedding"], atol=1e-5)
         np.testing.assert_allclose(prediction["probabilities"], alone["probabilities"], atol=1e-5)
     assert np.array_equal(together[0]["embedding"], together[3]["embedding"])
+
+
+@given(st.lists(st.integers(2, 256), max_size=64).map(sorted), st.integers(1, 1_000))
+def test_runs_hold_each_text_once_and_no_more_tokens_than_they_may(lengths: list[int], max_tokens: int) -> None:
+    runs = list(runs_of(lengths, max_tokens))
+    assert [index for first, end in runs for index in range(first, end)] == list(range(len(lengths)))
+    assert all(end - first == 1 or (end - first) * lengths[end - 1] <= max_tokens for first, end in runs)
 
 
 def test_vectors_have_length_one_and_place_like_beside_like(model: TextModel) -> None:

@@ -148,6 +148,8 @@ def test_a_kind_without_a_name_or_with_too_few_samples_is_refused(model, samples
         model.actions["enrol"](instances * 5, {})
     with pytest.raises(InvalidInstanceError):
         model.actions["enrol"](instances, {"kind": "payslip"})
+    with pytest.raises(InvalidInstanceError):
+        model.actions["enrol"]([], {"kind": "payslip"})
 
 
 def test_a_large_picture_is_cut_into_tiles_and_an_edit_in_one_of_them_counts(model) -> None:
