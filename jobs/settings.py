@@ -124,10 +124,10 @@ class Settings(BaseSettings):
         "two busy, and more slots make the batches small.",
     )
     microbatch_ms: int = Field(
-        30, ge=1, le=1000, description="How long records are gathered before they cross into Python."
+        15, ge=1, le=1000, description="How long records are gathered before they cross into Python."
     )
     buffer_timeout_ms: int = Field(
-        5, ge=0, le=1000, description="How long a record waits in a network buffer for company."
+        2, ge=0, le=1000, description="How long a record waits in a network buffer for company."
     )
     checkpoint_interval_seconds: float = Field(
         2.0,

@@ -22,7 +22,7 @@ LARGEST_REQUEST_BYTES = 24 << 20
 FETCH_BYTES, FETCH_PARTITION_BYTES = 4 << 20, 256 << 10
 """At most so much of a partition at once: after a pause the partitions then catch up side by side, and an account's
 counterparty is not hours of event time ahead of it. A larger record comes all the same, alone."""
-FETCH_ENOUGH_BYTES, FETCH_WAIT_MS = 64 << 10, 10
+FETCH_ENOUGH_BYTES, FETCH_WAIT_MS = 64 << 10, 4
 """The broker answers a fetch when it has so much, or after so long."""
 LEDGER_LINGER_MS = 50
 """Nobody can read a record of an exactly-once sink before its checkpoint: it may wait for company."""
