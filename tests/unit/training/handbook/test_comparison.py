@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ pytest.importorskip("torch", reason="the train extra is not installed")
 pytest.importorskip("matplotlib", reason="the train extra is not installed")
 
 from models.training.handbook.__main__ import Competitor, main, run
-from models.training.handbook.protocol import DAY_SECONDS, DIRECTORY_VARIABLE, REPORTED_WEEKS, Transactions
+from models.training.handbook.protocol import (
+    CHOICE_WEEKS,
+    DAY_SECONDS,
+    DIRECTORY_VARIABLE,
+    REPORTED_WEEKS,
+    Transactions,
+)
 from models.training.handbook.report import Result, write_report
 from models.training.metrics import Ranking
 
@@ -61,6 +68,9 @@ def test_the_page_names_gain_weeks_and_settings(tmp_path: Path) -> None:
     numbers = json.loads((tmp_path / "accuracy.json").read_text())
     assert numbers["settings"]["weir"] == {"max_depth": 4}
     assert (tmp_path / "accuracy.svg").exists()
+    assert "earlier run" not in page
+    write_report(replace(result, chosen_on=CHOICE_WEEKS, chosen_before=True), tmp_path)
+    assert "The baseline's choice is that of an earlier run" in (tmp_path / "accuracy.md").read_text()
 
 
 def test_without_the_data_the_command_says_where_it_belongs(
