@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs=2,
         metavar=("DEPTH", "RATE"),
         help="hyper-parameters that an earlier run chose for the baseline: nothing of ours enters that choice, so it "
-        "need not be made again with every change of ours (a third of the time)",
+        "need not be made again with every change of ours, and takes most of a run",
     )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
