@@ -47,6 +47,12 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--peer-slots", type=int, default=cores, help="slots of the others (default: the cores)")
     parser.add_argument("--microbatch-ms", type=int, help="of our job while latency is measured (default: its own)")
+    parser.add_argument(
+        "--checkpoint-interval-seconds",
+        type=float,
+        default=StackOptions.checkpoint_interval_seconds,
+        help="of every job: who reads committed decisions waits for it, and alerts feel it (default %(default)g)",
+    )
     parser.add_argument("--peers", nargs="+", choices=tuple(PEERS), default=tuple(PEERS), help="which (default: all)")
     parser.add_argument("--no-peers", action="store_true", help="measure ours only")
     parser.add_argument("--no-latency", action="store_true", help="measure throughput only")
@@ -73,6 +79,7 @@ def main(argv: list[str]) -> int:
     stack_options = StackOptions(
         taskmanagers=options.parallelism,
         partitions={"transactions": 2 * options.parallelism},
+        checkpoint_interval_seconds=options.checkpoint_interval_seconds,
         flink_options={"heartbeat.timeout": "60 s"},
     )
     stack = LocalStack(options.home, stack_options, progress=say)
@@ -85,6 +92,7 @@ def main(argv: list[str]) -> int:
         options.accounts,
         options.parallelism,
         options.microbatch_ms,
+        options.checkpoint_interval_seconds,
     )
     drain = Drain(options.preload, options.seconds, options.accounts, options.parallelism)
     results: dict[str, Any] = {

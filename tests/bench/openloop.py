@@ -47,6 +47,8 @@ class Sweep:
         Slots of the job, and its shards.
     microbatch_ms
         Of the job; None is its default.
+    checkpoint_interval_seconds
+        Of the job; None is its default.
     """
 
     rates: tuple[int, ...]
@@ -56,6 +58,7 @@ class Sweep:
     accounts: int
     parallelism: int
     microbatch_ms: int | None = None
+    checkpoint_interval_seconds: float | None = None
 
     @property
     def events(self) -> int:
@@ -64,10 +67,13 @@ class Sweep:
         return steps + int(WARM_UP_RATE * self.warm_up_seconds)
 
 
-def job_arguments(parallelism: int, microbatch_ms: int | None = None) -> list[str]:
+def job_arguments(
+    parallelism: int, microbatch_ms: int | None = None, checkpoint_interval_seconds: float | None = None
+) -> list[str]:
     """Return the arguments of a scoring job with one shard a slot."""
     arguments = ["--parallelism", str(parallelism), "--shards", str(parallelism)]
-    return arguments if microbatch_ms is None else [*arguments, "--microbatch-ms", str(microbatch_ms)]
+    chosen = {"--microbatch-ms": microbatch_ms, "--checkpoint-interval-seconds": checkpoint_interval_seconds}
+    return arguments + [part for name, value in chosen.items() if value is not None for part in (name, str(value))]
 
 
 def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
@@ -75,7 +81,8 @@ def run_sweep(stack: LocalStack, sweep: Sweep, say: Callable[[str], None]) -> It
 
     The job runs on; the caller stops the stack.
     """
-    job = stack.submit(JOB, job_arguments(sweep.parallelism, sweep.microbatch_ms))
+    chosen = job_arguments(sweep.parallelism, sweep.microbatch_ms, sweep.checkpoint_interval_seconds)
+    job = stack.submit(JOB, chosen)
     servers = stack.bootstrap_servers
     reader = Helper("tests.bench.reader", {"servers": servers, "alerts": "weir.alerts", "decisions": "weir.decisions"})
     task = {"servers": servers, "topic": "weir.transactions", "events": sweep.events, "accounts": sweep.accounts}
