@@ -11,6 +11,11 @@ from deploy.local.tools import find_java
 READY_SECONDS = 60.0
 SESSION_SECONDS = 4  # after which a dead JobManager is no leader any more; 60 s by default
 _MAIN = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.ZooKeeperServerMain"
+CONTAINERS_KEPT_MS = 7 * 24 * 3_600_000
+"""How often ZooKeeper removes empty containers (a minute is its default). The latch of Flink's leader election stands in
+one. When the session of the only JobManager expires its latch goes, and if the container goes with it before the
+JobManager is back, the Curator that Flink brings does nothing at all: there is no leader until the JobManager starts
+anew (CURATOR-724, mended in Curator 5.8)."""
 
 
 class ZooKeeper:
@@ -50,6 +55,7 @@ class ZooKeeper:
         }
         configuration.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
         command = [str(find_java()), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *java_options]
+        command.append(f"-Dznode.container.checkIntervalMs={CONTAINERS_KEPT_MS}")
         process = processes.start(
             "zookeeper",
             [*command, "-cp", f"{self._libraries}/*", _MAIN, str(configuration)],
