@@ -12,8 +12,8 @@ READY_SECONDS = 60.0
 SESSION_SECONDS = 4  # after which a dead JobManager is no leader any more; 60 s by default
 _MAIN = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.ZooKeeperServerMain"
 CONTAINERS_KEPT_MS = 7 * 24 * 3_600_000
-"""How often ZooKeeper removes empty containers (a minute is its default). The latch of Flink's leader election stands in
-one. When the session of the only JobManager expires its latch goes, and if the container goes with it before the
+"""How often ZooKeeper removes empty containers (a minute is its default). The latch of Flink's leader election stands
+in one. When the session of the only JobManager expires its latch goes, and if the container goes with it before the
 JobManager is back, the Curator that Flink brings does nothing at all: there is no leader until the JobManager starts
 anew (CURATOR-724, mended in Curator 5.8)."""
 
