@@ -1,9 +1,12 @@
-"""The watch on the machine: a core that is kept busy is no stall, a thread that cannot run is one."""
+"""The watch on the machine: which stalls count, and that it sees one."""
 
-import os
+import json
+import signal
+import subprocess
+import sys
 import time
 
-from tests.bench.hiccups import NOTED_MS, Probe, summary
+from tests.bench.hiccups import summary
 
 
 def test_only_stalls_of_the_span_count_and_one_that_reaches_into_it() -> None:
@@ -12,12 +15,27 @@ def test_only_stalls_of_the_span_count_and_one_that_reaches_into_it() -> None:
     assert summary([], 0, 1) == {"stalls": 0, "longest_stall_ms": 0.0}
 
 
-def test_a_core_that_a_busy_process_shares_does_not_look_stalled_to_real_time() -> None:
-    probe = Probe(min(os.sched_getaffinity(0)))
-    probe.start()
-    until = time.perf_counter() + 0.3
-    while time.perf_counter() < until:
-        sum(range(1_000))
-    assert probe.is_alive()
-    # The host may stand still at any moment, so nothing is said of what was seen, but for its shape.
-    assert all(late > NOTED_MS for _, late in probe.stalls)
+def test_a_watch_that_could_not_run_for_a_while_says_so() -> None:
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.hiccups"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert watch.stdin is not None
+        assert watch.stdout is not None
+
+        def ask(*lines: str) -> dict:
+            watch.stdin.write("".join(f"{line}\n" for line in lines))
+            watch.stdin.flush()
+            return json.loads(watch.stdout.readline())
+
+        ask("{}", "{}")  # it answers, so it is at work
+        watch.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        watch.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+        seen = ask("{}")
+        assert max(late for _, late in seen["stalls"]) >= 200
+        assert seen["stolen_seconds"] >= 0
+    finally:
+        watch.kill()
+        watch.wait(10)
