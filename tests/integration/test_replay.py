@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,13 @@ def test_two_replays_in_the_logs_order_are_equal_whatever_parallelism_and_batche
 
 
 def test_an_interrupted_replay_goes_on_to_the_same_end(live: Live) -> None:
-    spec = a_spec(live, "interrupted", order="recorded", batch_rows=50, speed="0.2x")
+    # So slow that it cannot end before it is interrupted, however long the first checkpoint takes.
+    spec = a_spec(live, "interrupted", order="recorded", batch_rows=10, speed="0.05x")
     run = Run(run_file(live.settings, spec.run_id), spec, 1)
     submit(live.settings, run)
     rest = live.stack.rest
     try:
-        wait_until(lambda: bool(newest_checkpoint(rest, run.job_id)), 60, "a checkpoint")
+        wait_until(lambda: bool(newest_checkpoint(rest, run.job_id)), 120, "a checkpoint")
     except AssertionError:
         print(
             rest.checkpoints(run.job_id)["counts"],
@@ -106,6 +108,7 @@ def test_an_interrupted_replay_goes_on_to_the_same_end(live: Live) -> None:
     again = load_run(live.settings, spec.run_id)
     assert again is not None
     assert again.checkpoint
+    again.spec = replace(again.spec, speed=0.0)
     submit(live.settings, again)
     assert follow(live.settings, again) == "FINISHED", rest.failure(again.job_id)[:3000]
     assert bodies(outputs(live, spec)) == bodies(live.decisions)
