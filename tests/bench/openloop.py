@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local.stack import LocalStack
 from tests.bench.hiccups import summary
@@ -153,6 +154,10 @@ class Run:
         if report["lost"]:
             raise BenchError(f"{report['lost']} records were not taken by the broker at {rate:,} events/s")
         drained = self._wait_until_even(must=False)
+        if not drained and (refused := self._refused()):
+            raise BenchError(
+                f"{refused} records were refused: see the reasons with `weir dead-letters`; send good ones"
+            )
         samples = self._take()
         seen_of_machine = self._watch.ask({}) if self._watch else None
         from_ms = report["start_ms"] + lead_seconds * 1000
@@ -207,6 +212,17 @@ class Run:
                 return False
             time.sleep(0.1)
         return True
+
+    def _refused(self) -> int:
+        """Count the dead letters: records that no decision will come for."""
+        topic, reader = (
+            "weir.dead-letters",
+            Consumer({"bootstrap.servers": self._stack.bootstrap_servers, "group.id": "bench-refused"}),
+        )
+        partitions = [TopicPartition(topic, p) for p in reader.list_topics(topic, 10).topics[topic].partitions]
+        written = sum(reader.get_watermark_offsets(partition, timeout=10)[1] for partition in partitions)
+        reader.close()
+        return written
 
     def _checkpoints(self, from_ms: float, until_ms: float) -> dict[str, Any]:
         history = self._stack.rest.checkpoints(self._job)["history"]

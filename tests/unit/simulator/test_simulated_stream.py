@@ -161,7 +161,10 @@ def test_impossible_configurations_are_refused(overrides: dict[str, object]) -> 
         replace(SMALL, **overrides)  # type: ignore[arg-type]
 
 
-def test_stream_ending_at_a_moment_ends_near_it() -> None:
-    config = SMALL.ending_at(end_ms=1_760_000_000_000, count=5_000)
-    *_, last = Simulator(config).batches(1_000, 5_000)
-    assert abs(int(last.transactions.event_time_ms[-1]) - 1_760_000_000_000) < 1.5 * DAY_MS
+@pytest.mark.parametrize("per_account", [0.5, 3, 20, 70, 200])
+@pytest.mark.parametrize("end_ms", [1_760_000_000_000, 1_760_000_000_000 + 3 * DAY_MS, 1_795_020_000_000])
+def test_stream_ending_at_a_moment_ends_shortly_before_it(per_account: float, end_ms: int) -> None:
+    count = int(per_account * SMALL.accounts)
+    *_, last = Simulator(SMALL.ending_at(end_ms, count)).batches(1_000, count)
+    span = count / SMALL.expected_events_per_day * DAY_MS
+    assert 0 < end_ms - int(last.transactions.event_time_ms[-1]) < DAY_MS + 0.02 * span
