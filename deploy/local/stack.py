@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +62,9 @@ class StackOptions:
         ``WEIR_SERVICE_...`` variables of all of them.
     high_availability
         Whether jobs outlive the JobManager: a ZooKeeper beside it remembers them, for as long as the stack is up.
+    keeper
+        Whether TaskManagers that end by themselves are started again (`deploy.local.keeper`). Who kills them on purpose
+        starts them again too, and leaves it out.
     detour_port
         Port of a proxy that clients of the broker's second listener are sent to (see `LocalStack.detour_target`); None
         for a broker with one listener.
@@ -81,6 +85,7 @@ class StackOptions:
     services: Sequence[str] = ()
     service_settings: Mapping[str, str] = field(default_factory=dict)
     high_availability: bool = False
+    keeper: bool = False
     detour_port: int | None = None
 
 
@@ -236,6 +241,8 @@ class LocalStack:
             raise failures[0]
         state["complete"] = True
         self._write(state)
+        if options.with_flink and options.keeper:
+            self._record(state, self._start_keeper())
         self._progress("the stack is up")
         return state
 
@@ -284,6 +291,7 @@ class LocalStack:
         names of the stopped processes are returned. Stopping a stack that is not there does nothing.
         """
         running = [process for process in self.processes() if process.is_alive()]
+        processes.stop_all([process for process in running if process.name == "keeper"], STOP_SECONDS)
         # Flink first: a TaskManager that lost its broker would spend its last seconds on retries.
         flink = [process for process in running if process.name.startswith(("taskmanager", "jobmanager"))]
         others = [process for process in running if process not in flink]
@@ -452,6 +460,10 @@ class LocalStack:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
+    def _start_keeper(self) -> OwnedProcess:
+        command = [sys.executable, "-m", "deploy.local.keeper", str(self.home)]
+        return processes.start("keeper", command, self.logs / "keeper.out", folder=REPOSITORY)
+
     def _redis(self, state: Mapping[str, Any]) -> RedisServer:
         return RedisServer(self.home / "data" / "redis", self.logs, state["ports"]["redis"])
 
@@ -491,7 +503,9 @@ class LocalStack:
     def _record(self, state: dict[str, Any], process: OwnedProcess) -> None:
         """Write a started process down at once, so that even a start that is cut off can be cleaned up."""
         with self._lock:
-            others = [record for record in state["processes"] if record["name"] != process.name]
+            # As it stands in the file: the keeper writes there too.
+            known = self._read().get("processes", state["processes"])
+            others = [record for record in known if record["name"] != process.name]
             state["processes"] = sorted([*others, process.as_record()], key=lambda record: str(record["name"]))
             self._write(state)
 

@@ -18,6 +18,8 @@ class Outcome:
     stable_seconds
         From the fault's end until the last stable offset of each partition of `decisions` had passed the end that the
         partition had at the fault's end.
+    ended_by_themselves
+        TaskManagers that ended though nobody killed them, and were started again.
     balanced_seconds
         From the fault's end until the ledger had all the money that had been sent by then, account by account.
     """
@@ -31,6 +33,7 @@ class Outcome:
     stable_seconds: float = 0.0
     balanced_seconds: float = 0.0
     restarts: int = 0
+    ended_by_themselves: int = 0
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ and the job has stopped restarting.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +18,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from deploy.local.errors import StackError
+from deploy.local.keeper import Keeper
 from jobs.stream.topic_reader import ReadError
 from schemas.records import decode_record
 from tests.chaos.checker import money_by_account
@@ -36,6 +39,8 @@ STABLE_SECONDS = 60.0
 STEADY_SECONDS = 120.0
 POLL_SECONDS = 0.1
 MAX_HANGS = 3
+MAX_REVIVALS = 50
+"""Of one TaskManager, over the whole run."""
 
 
 class HangError(Exception):
@@ -78,6 +83,8 @@ class Story:
             TopicPartition(topics.decisions, number)
             for number in self._admin.list_topics(topics.decisions, timeout=30).topics[topics.decisions].partitions
         ]
+        self._keeper = Keeper(job.stack, max_starts=MAX_REVIVALS, within_seconds=math.inf)
+        self._revived: list[str] = []
         self._begun = time.monotonic()
         world.ends, world.job_id = self._load.ends, job.id
         self._goods = [
@@ -107,6 +114,7 @@ class Story:
                 except HangError as error:
                     # What comes after it may still tell something, unless nothing works any more.
                     result.hangs.append(str(error))
+                    self._tell(self._load.sent, f"HANG {error}")
                     if len(result.hangs) >= MAX_HANGS:
                         return result
             self._tell(self._load.sent, "the rest of the input")
@@ -142,6 +150,7 @@ class Story:
         outcome.stable_seconds = self._stable(planned, over, ends_of_log)
         outcome.balanced_seconds = self._balanced(planned, over)
         restarted = self._steady(planned)
+        outcome.ended_by_themselves, self._revived = len(self._revived), []
         outcome.restarts = restarted - restarts if restarted >= restarts else restarted  # a new JobManager counts anew
         return outcome
 
@@ -150,6 +159,9 @@ class Story:
     ) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
+            # No fault is on: whoever died was not killed. As a supervisor does it; a test of its own has the keeper.
+            with contextlib.suppress(StackError):
+                self._revived += self._keeper.look()
             if time.monotonic() > deadline:
                 where = f"{planned.kind} at row {planned.row:,} (seed {planned.seed})"
                 raise HangError(f"{seconds:.0f} s after {where}: {text() if callable(text) else text}")
@@ -164,7 +176,12 @@ class Story:
             found.update(self.reader.first_seen(offsets))
             return all(moment is not None for moment in found.values())
 
-        text = "no decision on a record that was sent since"
+        def text() -> str:
+            return (
+                f"no decision on a record that was sent since: offsets {offsets}, first seen {found}; "
+                f"{self.reader.count()} decisions were read, the ledger ends at {self._ends_or_error()}"
+            )
+
         self._wait(has_recovered, RECOVERY_SECONDS, planned, text)
         return max(moment for moment in found.values() if moment is not None)
 
@@ -178,6 +195,15 @@ class Story:
         asked = {place: OffsetSpec.latest() for place in self._ledger}
         found = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=10)
         return {place.partition: int(future.result(timeout=15).offset) for place, future in found.items()}
+
+    def _ends_or_error(self) -> dict[str, dict[int, int]] | str:
+        try:
+            return {
+                "high watermark": self._ends(IsolationLevel.READ_UNCOMMITTED),
+                "last stable offset": self._ends(IsolationLevel.READ_COMMITTED),
+            }
+        except KafkaException as error:
+            return str(error)
 
     def _ends_soon(self, planned: Planned) -> dict[int, int]:
         """Return the high watermarks; a broker that has just started may know of no leaders yet."""
@@ -227,10 +253,14 @@ class Story:
             wrong[:] = [f"{k}: {found.get(k)} for {expected.get(k)}" for k in keys if found.get(k) != expected.get(k)]
             return not wrong
 
-        try:
-            self._wait(is_balanced, RECOVERY_SECONDS, planned, "the ledger's sums are not those of the input")
-        except HangError as error:
-            raise HangError(f"{error}; {len(wrong)} accounts (found, for expected), such as {wrong[:3]}") from None
+        def text() -> str:
+            ends, read = self._ends_or_error(), self.reader.count()
+            return (
+                f"the ledger's sums are not those of the input: {len(wrong)} accounts (found, for expected), such as "
+                f"{wrong[:3]}; {read} decisions were read, the ledger ends at {ends}"
+            )
+
+        self._wait(is_balanced, RECOVERY_SECONDS, planned, text)
         return round(time.monotonic() - over.time, 1)
 
     def _restarts(self) -> int:

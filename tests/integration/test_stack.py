@@ -1,6 +1,7 @@
 """The embedded stack with real processes: what it promises to the tests and to the user."""
 
 import json
+import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from deploy.cli.main import weir
+from deploy.local import processes
 from deploy.local.processes import start_token
 from deploy.local.stack import LocalStack, StackOptions
 from deploy.local.topics import TOPICS, create_topics
@@ -99,6 +101,20 @@ def test_a_killed_taskmanager_is_replaced(stack: LocalStack) -> None:
     assert len(registered() - before) == 1
     # The dead one goes after the heartbeat timeout of 5 s; 30 s leaves room for a busy machine.
     wait_until(lambda: len(registered()) == 2, 30, "two TaskManagers are registered, none of them the dead one")
+
+
+def test_a_taskmanager_that_ends_by_itself_is_started_again_by_the_keeper(stack: LocalStack) -> None:
+    before = stack.process("taskmanager-0")
+    keeper = processes.start(
+        "keeper", [sys.executable, "-m", "deploy.local.keeper", str(stack.home)], stack.logs / "keeper.out"
+    )
+    try:
+        before.kill()
+        wait_until(lambda: stack.process("taskmanager-0") != before, 60, "another process is the TaskManager")
+    finally:
+        processes.stop_all([keeper], 60)
+    assert stack.process("taskmanager-0").is_alive()
+    assert "has ended by itself" in (stack.logs / "keeper.out").read_text()
 
 
 def test_weir_status_tells_of_every_service_as_json(stack: LocalStack) -> None:

@@ -45,6 +45,7 @@ def command(
         checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
         buffer_timeout_ms=settings.buffer_timeout_ms,
         services=services,
+        keeper=True,
     )
     started = time.monotonic()
     stack = LocalStack(settings.home_dir, options, progress=say)

@@ -29,6 +29,7 @@ def own_stack(
         buffer_timeout_ms=wanted.buffer_timeout_ms,
         services=() if gathering is None else SERVICES,
         service_settings={} if gathering is None else gathering.service_settings,
+        keeper=True,
     )
     stack = LocalStack(home, stack_options, progress=say)
     stack.down(delete_data=True)  # of a demo that was killed

@@ -39,8 +39,10 @@ LINE_SECONDS = 5.0
 JOB_CHECK_SECONDS = 2.0
 READY_SECONDS = 180.0  # the job loads its compiled code and the model; from an empty cache that takes about a minute
 GATHERED_SECONDS = 15.0  # the warm-up's few memos are answered, and committed, in 3-5 s
-WARM_UP_RATE = 500.0
-WARM_UP_RECORDS = 1_000  # what every part of the job has seen once: bad records and duplicates are among them
+WARM_UP_RATE = 1_500.0
+WARM_UP_RECORDS = 15_000
+"""Ten seconds: the JVM compiles what it meets often, bad records and duplicates among it. With a tenth of that the first
+half minute of the demo was seconds behind."""
 QUIET_SECONDS = 20.0  # longer than a restart of the job takes: after it, nothing more will come
 PICTURE_SIZE = (132, 36)
 
