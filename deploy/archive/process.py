@@ -42,7 +42,9 @@ class ArchiveProcess:
 
     def start(self, plan: LoadPlan) -> OwnedProcess:
         """Start it for the documents of one plan, and wait until it answers."""
+        # As the services that ask it: the stream goes first.
         command = [
+            *("nice", "-n", "10"),
             *(sys.executable, "-m", "deploy.archive"),
             *("--port", str(self.port), "--folder", str(self.folder), "--plan", plan.as_json()),
         ]

@@ -4,9 +4,9 @@
 it was made from, each left out in turn; ``--measure-state`` measures the bytes of state anew (half a minute) into
 docs/bench/capacity.json.
 
-Model: busy cores of a process are a + b * events/s (least squares over the steps that were sustained); a checkpoint is
-c + d * transactions in the windows; state is bytes per entity and per transaction in the windows, likewise. More
-slots than were measured are assumed to do as much each.
+Model: busy cores of a slot are a * (events/s)^b (least squares of the logarithms, over the steps that were sustained:
+larger batches cost less per event); a checkpoint is c + d * transactions in the windows; state is bytes per entity and
+per transaction in the windows, likewise. More slots than were measured are assumed to do as much each.
 """
 
 from __future__ import annotations
@@ -47,12 +47,30 @@ class Line:
         return self.base + self.slope * x
 
 
-def left_out(x: Sequence[float], y: Sequence[float]) -> list[float]:
-    """Predict each point by a line through the others; return (predicted - measured) / measured of each."""
+@dataclass(frozen=True, slots=True)
+class Power:
+    """y = factor * x^exponent."""
+
+    factor: float
+    exponent: float
+
+    @classmethod
+    def fit(cls, x: Sequence[float], y: Sequence[float]) -> Power:
+        """Fit by least squares of the logarithms; all of `x` and `y` are above 0."""
+        exponent, log_factor = np.polyfit(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)), 1)
+        return cls(float(np.exp(log_factor)), float(exponent))
+
+    def at(self, x: float) -> float:
+        """Predict."""
+        return float(self.factor * x**self.exponent)
+
+
+def left_out(x: Sequence[float], y: Sequence[float], model: type[Line] | type[Power] = Line) -> list[float]:
+    """Predict each point by a model of the others; return (predicted - measured) / measured of each."""
     errors = []
     for i in range(len(x)):
-        line = Line.fit([*x[:i], *x[i + 1 :]], [*y[:i], *y[i + 1 :]])
-        errors.append((line.at(x[i]) - y[i]) / y[i])
+        fitted = model.fit([*x[:i], *x[i + 1 :]], [*y[:i], *y[i + 1 :]])
+        errors.append((fitted.at(x[i]) - y[i]) / y[i])
     return errors
 
 
@@ -123,7 +141,7 @@ def plan(measured: Measured, rate: float, entities: float, transactions: float, 
     """
     of_slot = max(measured.rates)
     slots = max(1, math.ceil(rate / (HEADROOM * of_slot)))
-    busy = slots * Line.fit(measured.rates, measured.cores).at(rate / slots)
+    busy = slots * Power.fit(measured.rates, measured.cores).at(rate / slots)
     cores = slots * measured.machine_cores
     entity_bytes, transaction_bytes = measured.state_bytes()
     return Plan(
@@ -174,11 +192,11 @@ def check(measured: Measured) -> list[str]:
     for i, point in enumerate(measured.state):
         entity, transaction = measured.state_bytes(without=i)
         state.append((entity * point["entities"] + transaction * point["transactions"]) / point["bytes"] - 1)
-    cores, checkpoints = Line.fit(measured.rates, measured.cores), Line.fit(measured.seen, measured.checkpoint_mib)
+    cores, checkpoints = Power.fit(measured.rates, measured.cores), Line.fit(measured.seen, measured.checkpoint_mib)
     of_entity, of_transaction = measured.state_bytes()
     return [
-        f"busy cores = {cores.base:.2f} + {1e4 * cores.slope:.3f} per 10,000 events/s; "
-        f"error {_percent(left_out(measured.rates, measured.cores))}",
+        f"busy cores = {cores.at(10_000):.2f} * (events/s / 10,000)^{cores.exponent:.2f}; "
+        f"error {_percent(left_out(measured.rates, measured.cores, Power))}",
         f"largest checkpoint = {checkpoints.base:.0f} MiB + {1e6 * checkpoints.slope:.0f} per million transactions; "
         f"error {_percent(left_out(measured.seen, measured.checkpoint_mib))}",
         f"state = {of_entity:.0f} bytes per entity + {of_transaction:.0f} per transaction; error {_percent(state)}",

@@ -41,8 +41,8 @@ READY_SECONDS = 180.0  # the job loads its compiled code and the model; from an 
 GATHERED_SECONDS = 15.0  # the warm-up's few memos are answered, and committed, in 3-5 s
 WARM_UP_RATE = 1_500.0
 WARM_UP_RECORDS = 15_000
-"""Ten seconds: the JVM compiles what it meets often, bad records and duplicates among it. With a tenth of that the first
-half minute of the demo was seconds behind."""
+"""Ten seconds, in which the JVM compiles what it meets often, bad records and duplicates among it; with a fifteenth of
+that the median alert of the demo's first minute was three seconds late."""
 QUIET_SECONDS = 20.0  # longer than a restart of the job takes: after it, nothing more will come
 PICTURE_SIZE = (132, 36)
 
