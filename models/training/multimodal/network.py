@@ -19,17 +19,31 @@ import torch
 from torch import nn
 
 from models.services.multimodal.grams import BUCKETS, FIELDS
-from models.training.vision.blocks import InvertedResidual, MobileViTBlock, convolution
+from models.training.multimodal.pictures import MOBILEVIT, picture_encoder
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Widths of the network."""
+    """What the network is made of.
+
+    Attributes
+    ----------
+    gram, width, slot
+        Dimensions of an n-gram, of a token and of a slot.
+    heads
+        Of every attention.
+    picture
+        Who looks at the picture: `mobilevit` or `swin-tiny` (see `models.training.multimodal.pictures`).
+    picture_weights
+        File of weights that the picture's encoder starts from, as `torch.save` of torchvision's state; empty: chance.
+    """
 
     gram: int = 64
     width: int = 96
     heads: int = 4
     slot: int = 64  # four of them make the 256
+    picture: str = MOBILEVIT
+    picture_weights: str = ""
 
 
 class GramEncoder(nn.Module):  # type: ignore[misc]
@@ -46,26 +60,6 @@ class GramEncoder(nn.Module):  # type: ignore[misc]
         """Encode lines."""
         count = (grams > 0).sum(-1, keepdim=True).clamp(min=1).to(torch.float32)
         return self.table(grams).sum(-2) / count.sqrt()
-
-
-class PictureEncoder(nn.Module):  # type: ignore[misc]
-    """(N, 3, 256, 256) grey levels -> (N, 256, width): one token for each 16 x 16 pixels, with learned positions."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            convolution(3, 32, 7, 4),  # 64
-            InvertedResidual(32, 64, 2, 2),  # 32
-            InvertedResidual(64, 64, 2, 2),  # 16
-            MobileViTBlock(64, config.width, 1, config.heads),
-        )
-        self.project = nn.Conv2d(64, config.width, 1)
-        self.position = nn.Parameter(torch.randn(256, config.width) * 0.02)
-
-    def forward(self, picture: torch.Tensor) -> torch.Tensor:
-        """Encode pictures."""
-        maps = self.project(self.layers(picture / 127.5 - 1.0))  # (N, width, 16, 16)
-        return maps.flatten(2).transpose(1, 2) + self.position  # (N, 256, width)
 
 
 class CrossAttention(nn.Module):  # type: ignore[misc]
@@ -94,7 +88,7 @@ class DocumentEncoder(nn.Module):  # type: ignore[misc]
     def __init__(self, config: NetworkConfig, grams: GramEncoder) -> None:
         super().__init__()
         self.grams = grams
-        self.picture = PictureEncoder(config)
+        self.picture = picture_encoder(config.picture, config.width, config.heads, config.picture_weights)
         self.slots = nn.Parameter(torch.randn(len(FIELDS), config.width) * 0.5)
         self.read_text = CrossAttention(config, config.gram)
         self.see = CrossAttention(config, config.width)

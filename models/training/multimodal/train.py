@@ -15,6 +15,7 @@ from models.training.documents.words import BRANDS, EMBLEM_COLOURS, EMBLEM_SHAPE
 from models.training.multimodal.config import MultimodalConfig
 from models.training.multimodal.data import Pictures, alike, emblem_tokens, encode_all, simulated_lines
 from models.training.multimodal.network import MultimodalNetwork
+from models.training.multimodal.pictures import MOBILEVIT
 from models.training.vision.checkpoint import Batch, run_steps
 from models.training.vision.train_page import distort
 
@@ -79,7 +80,8 @@ def train_multimodal(
             return contrast
         return contrast + _emblem_loss(name_emblem(places), covered[rows], brand[rows])
 
-    name = f"multimodal-{modality}.pt"
+    encoder = "" if config.network.picture == MOBILEVIT else f"-{config.network.picture}"
+    name = f"multimodal-{modality}{encoder}.pt"
     run_steps(work / name, module, optimizer, schedule, config.steps, batch_of, loss_of, workers)
 
 
