@@ -14,7 +14,7 @@ TABLE := docs/operating.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jars test lint demo up down status bench accuracy accuracy-online \
-  bench-refresh bench-replay bench-growth bench-backtest \
+  bench-refresh bench-replay bench-floors bench-growth bench-backtest \
   bench-services bench-evidence fuzz-services text-model drift-recovery \
   chaos chaos-learning evaluate evaluate-creditcard evaluate-handbook models models-evidence docs clean tools-python tools-java
 
@@ -58,6 +58,9 @@ bench-refresh: setup jars .venv/made-bench  ## Measure how soon a label changes 
 
 bench-replay: setup jars .venv/made-bench  ## Replay a long live run: equality byte for byte, speed, what the live job feels.
 	$(RUN) -m tests.bench.replay $(ARGS)
+
+bench-floors: setup jars .venv/made-bench  ## Measure the core, and the JVM's part of the way, each alone.
+	$(RUN) -m tests.bench.floors $(ARGS)
 
 bench-growth: setup .venv/made-bench  ## Measure what an event costs as entities, windows, rules and trees grow.
 	$(RUN) -m tests.bench.growth $(ARGS)

@@ -63,10 +63,10 @@ def run_drains(
     create_topics({"bootstrap.servers": servers}, PREFIX, {"transactions": PARTITIONS, "decisions": PARTITIONS})
     say(f"preloading {drain.events:,} transactions")
     preload(servers, drain)
-    with _flink_job(
+    with flink_job(
         stack, "jobs.score_transactions", job_arguments(drain.parallelism), {"WEIR_TOPIC_PREFIX": PREFIX}
     ) as check:
-        yield {"system": "weir", "work": "all of it", **_measure(stack, f"{PREFIX}decisions", drain, check, {})}
+        yield {"system": "weir", "work": "all of it", **measure_drain(stack, f"{PREFIX}decisions", drain, check, {})}
     for name in peers:
         yield run_peer(stack, name, drain, say)
 
@@ -79,8 +79,8 @@ def run_peer(stack: LocalStack, name: str, drain: Drain, say: Callable[[str], No
     named = {"system": peer.system, "work": peer.work}
     if peer.in_flink:
         module = f"tests.bench.peers.{peer.script}"
-        with _flink_job(stack, module, [source, sink, models, str(slots)], {}) as check:
-            return named | _measure(stack, sink, drain, check, {})
+        with flink_job(stack, module, [source, sink, models, str(slots)], {}) as check:
+            return named | measure_drain(stack, sink, drain, check, {})
     begins = None
     if peer.first_topic:
         source, events = f"{PREFIX}prefix", min(drain.events, int(WHOLE_PER_SECOND * drain.seconds))
@@ -89,7 +89,7 @@ def run_peer(stack: LocalStack, name: str, drain: Drain, say: Callable[[str], No
         drain = replace(drain, events=events, seconds=WHOLE_LIMIT * drain.seconds)
         begins = peer.first_topic.format(source=source)
     with peer_processes(peers_python(say), peer, slots, [servers, source, sink, models]) as (check, pids):
-        return named | _measure(stack, sink, drain, check, pids, begins)
+        return named | measure_drain(stack, sink, drain, check, pids, begins)
 
 
 def preload(servers: str, drain: Drain, topic: str = f"{PREFIX}transactions", count: int | None = None) -> None:
@@ -144,7 +144,7 @@ class _OutputMeter:
         self._consumer.close()
 
 
-def _measure(
+def measure_drain(
     stack: LocalStack,
     topic: str,
     drain: Drain,
@@ -225,9 +225,10 @@ def _rates(curve: list[tuple[float, int]]) -> list[int]:
 
 
 @contextmanager
-def _flink_job(
+def flink_job(
     stack: LocalStack, module: str, arguments: list[str], environment: dict[str, str]
 ) -> Iterator[Callable[[], None]]:
+    """Run a job until the block ends; give a check that it has not failed."""
     rest = stack.rest
     job = submit_job(
         stack.flink_rest_url,
