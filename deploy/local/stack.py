@@ -290,8 +290,10 @@ class LocalStack:
         Kafka's data, checkpoints, logs, jars and caches stay, unless `delete_data` (which keeps jars and caches). The
         names of the stopped processes are returned. Stopping a stack that is not there does nothing.
         """
+        # Before anything is looked at: the keeper may be starting a TaskManager.
+        keepers = [process for process in self.processes() if process.name == "keeper" and process.is_alive()]
+        processes.stop_all(keepers, STOP_SECONDS)
         running = [process for process in self.processes() if process.is_alive()]
-        processes.stop_all([process for process in running if process.name == "keeper"], STOP_SECONDS)
         # Flink first: a TaskManager that lost its broker would spend its last seconds on retries.
         flink = [process for process in running if process.name.startswith(("taskmanager", "jobmanager"))]
         others = [process for process in running if process not in flink]
@@ -303,7 +305,7 @@ class LocalStack:
         if delete_data:
             for part in ("data", "flink", "logs"):
                 shutil.rmtree(self.home / part, ignore_errors=True)
-        return [process.name for process in running]
+        return [process.name for process in keepers + running]
 
     def status(self) -> dict[str, Any]:
         """Addresses, and for each process whether it lives."""

@@ -77,7 +77,7 @@ def create_source(
 
 def micro_batches(tables: StreamTableEnvironment, settings: Settings, keys: tuple[int, ...]) -> DataStream:
     """Gather `records` per home shard and topic for some milliseconds: one keyed row a batch."""
-    _create_sharded_view(tables, settings)
+    create_sharded_view(tables, settings)
     # ARRAY_AGG keeps nulls and the order of arrival; LISTAGG would be quadratic.
     gathered = tables.sql_query(
         f"""SELECT
@@ -94,7 +94,8 @@ def micro_batches(tables: StreamTableEnvironment, settings: Settings, keys: tupl
     return tables.to_append_stream(gathered, keyed_row(row_types.micro_batch()))
 
 
-def _create_sharded_view(tables: StreamTableEnvironment, settings: Settings) -> None:
+def create_sharded_view(tables: StreamTableEnvironment, settings: Settings) -> None:
+    """Create the view `sharded` of `records`: the home shard beside each."""
     tables.execute_sql(
         f"""CREATE TEMPORARY VIEW sharded AS SELECT
             MOD(source_partition, {settings.shards}) AS shard, source_topic, record_value, record_key,

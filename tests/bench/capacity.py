@@ -57,8 +57,8 @@ class Power:
     @classmethod
     def fit(cls, x: Sequence[float], y: Sequence[float]) -> Power:
         """Fit by least squares of the logarithms; all of `x` and `y` are above 0."""
-        exponent, log_factor = np.polyfit(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)), 1)
-        return cls(float(np.exp(log_factor)), float(exponent))
+        line = Line.fit(np.log(x).tolist(), np.log(y).tolist())
+        return cls(math.exp(line.base), line.slope)
 
     def at(self, x: float) -> float:
         """Predict."""

@@ -34,15 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)
     tables.create_source(sql, settings, (settings.topics.transactions,))
-    sql.execute_sql(
-        f"""CREATE TEMPORARY VIEW sharded AS SELECT
-            MOD(source_partition, {settings.shards}) AS shard, source_topic, record_value, record_key,
-            source_partition, source_offset,
-            CAST(EXTRACT(EPOCH FROM source_timestamp) AS BIGINT) * 1000
-                + EXTRACT(MILLISECOND FROM source_timestamp) AS timestamp_ms,
-            arrival
-        FROM records"""
-    )
+    tables.create_sharded_view(sql, settings)
     # As `tables.micro_batches` gathers them, with the same columns.
     sql.execute_sql(
         f"""CREATE TEMPORARY VIEW gathered AS SELECT

@@ -215,10 +215,8 @@ class Run:
 
     def _refused(self) -> int:
         """Count the dead letters: records that no decision will come for."""
-        topic, reader = (
-            "weir.dead-letters",
-            Consumer({"bootstrap.servers": self._stack.bootstrap_servers, "group.id": "bench-refused"}),
-        )
+        topic = "weir.dead-letters"
+        reader = Consumer({"bootstrap.servers": self._stack.bootstrap_servers, "group.id": "bench-refused"})
         partitions = [TopicPartition(topic, p) for p in reader.list_topics(topic, 10).topics[topic].partitions]
         written = sum(reader.get_watermark_offsets(partition, timeout=10)[1] for partition in partitions)
         reader.close()

@@ -86,7 +86,7 @@ def test_two_replays_in_the_logs_order_are_equal_whatever_parallelism_and_batche
 
 
 def test_an_interrupted_replay_goes_on_to_the_same_end(live: Live) -> None:
-    # So slow that it cannot end before it is interrupted, however long the first checkpoint takes.
+    # So slow that it takes two minutes: longer than the first checkpoint may.
     spec = a_spec(live, "interrupted", order="recorded", batch_rows=10, speed="0.05x")
     run = Run(run_file(live.settings, spec.run_id), spec, 1)
     submit(live.settings, run)

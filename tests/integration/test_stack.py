@@ -169,3 +169,16 @@ def test_a_cluster_id_may_begin_with_a_dash(tmp_path: Path, monkeypatch: pytest.
         alone.up()
     finally:
         alone.down(delete_data=True)
+
+
+def test_down_leaves_no_process_while_the_keeper_starts_one(tmp_path: Path) -> None:
+    stack = LocalStack(tmp_path, StackOptions(taskmanagers=1, with_kafka=False, with_redis=False, keeper=True))
+    stack.up()
+    owned = stack.processes()
+    killed = stack.process("taskmanager-0")
+    killed.kill()
+    wait_until(lambda: stack.process("taskmanager-0") != killed, 60, "the keeper has launched another")
+    owned += stack.processes()
+    assert stack.down()[0] == "keeper"
+    assert not [process.name for process in owned if process.is_alive()]
+    assert not stack.state_file.exists()
