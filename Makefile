@@ -16,7 +16,7 @@ TABLE := docs/operating.md
 .PHONY: help setup jars test lint demo up down status bench accuracy accuracy-online \
   bench-refresh bench-replay bench-floors bench-growth bench-backtest \
   bench-services bench-evidence fuzz-services text-model drift-recovery \
-  chaos chaos-learning evaluate evaluate-creditcard evaluate-handbook models models-evidence docs clean tools-python tools-java
+  chaos chaos-learning evaluate evaluate-creditcard evaluate-handbook models models-evidence docs constraints clean tools-python tools-java
 
 help:  ## Show this list.
 	@echo "make TARGET, where TARGET is one of"
@@ -124,6 +124,15 @@ clean: tools-python  ## Stop the stack, and remove what was made: .venv, .weir a
 	rm -rf .venv .weir build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# certifi, pytz and tzdata stay free: only their newest is right.
+constraints: tools-python  ## Write deploy/constraints.txt anew: the newest packages that pyproject.toml accepts.
+	rm -rf .weir/constraints
+	$(PYTHON) -m venv .weir/constraints
+	.weir/constraints/bin/pip install --quiet --disable-pip-version-check ".[test,bench,plots]"
+	{ echo "# What 'make setup' installs: the versions that the tests passed with. Written by 'make constraints'."; \
+	  .weir/constraints/bin/pip freeze | grep -vE '^(weir|certifi|pytz|tzdata)\b'; } > deploy/constraints.txt
+	rm -rf .weir/constraints
+
 tools-python:
 	@command -v $(PYTHON) >/dev/null 2>&1 && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "Python 3.11 is needed and '$(PYTHON)' is not one: install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -134,15 +143,15 @@ tools-java:
 	  { echo "Java 17 is needed (found: $${version:-none}): install openjdk-17, or point JAVA_HOME at it." >&2; exit 1; }
 
 # A stamp is newer than pyproject.toml when the packages are as that file asks for.
-.venv/made-test: pyproject.toml | tools-python tools-java
+.venv/made-test: pyproject.toml deploy/constraints.txt | tools-python tools-java
 	@test -x $(RUN) || $(PYTHON) -m venv .venv
 	@echo "installing Weir's Python packages into .venv (some minutes, once)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt -e ".[test]"
 	@touch $@
 
-.venv/made-%: pyproject.toml .venv/made-test
+.venv/made-%: pyproject.toml deploy/constraints.txt .venv/made-test
 	@echo "installing the packages of '$*' into .venv"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[$*]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt -e ".[$*]"
 	@touch $@
 
 .weir/jars/complete: deploy/local/pom.xml .venv/made-test

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.resources import files
 
 import numpy as np
-from babel.core import get_global
 from numba import njit
 
 from schemas.columns import I64, Bool, LabelColumns, Rejected, StringColumn, TransactionColumns
@@ -33,13 +33,6 @@ _CODES = {
     _LABEL_TIME: "LABEL_BEFORE_EVENT",
 }
 
-# A currency that went out of use lately still stands in the history that is replayed.
-_RETIRED_SINCE = (2020, 1, 1)
-# Codes for metals, bond-market units, settlement units, tests and "no currency" price nothing; CNH is not in ISO 4217.
-_NO_MONEY = {"XAG", "XAU", "XPD", "XPT", "XBA", "XBB", "XBC", "XBD", "XSU", "XUA", "XTS", "XXX", "CNH"}
-# Still in ISO 4217, though the CLDR data says otherwise.
-_ALSO_IN_USE = {"SVC"}
-
 
 @lru_cache(maxsize=1)
 def known_currencies() -> frozenset[str]:
@@ -50,9 +43,8 @@ def known_currencies() -> frozenset[str]:
     >>> {"EUR", "JPY", "HRK"} <= known_currencies(), "DEM" in known_currencies(), "XXX" in known_currencies()
     (True, False, False)
     """
-    uses = [use for territory in get_global("territory_currencies").values() for use in territory]
-    in_use = {code for code, _, end, _ in uses if end is None or end >= _RETIRED_SINCE}
-    return frozenset((in_use - _NO_MONEY) | _ALSO_IN_USE)
+    lines = files("schemas").joinpath("currencies.txt").read_text().splitlines()
+    return frozenset(code for line in lines if not line.startswith("#") for code in line.split())
 
 
 @lru_cache(maxsize=1)

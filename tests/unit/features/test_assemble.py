@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from babel.core import get_global
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -204,9 +203,3 @@ def test_amounts_are_converted_by_the_table() -> None:
     codes = StringColumn.from_values(["EUR", "USD", "JPY", "KWD"])
     converted = to_reference_minor(np.array([10**15 // 100, 100, 1_000, 1_000]), codes)
     assert converted.tolist() == [10**13, 85, 591, 279]
-
-
-def test_every_active_currency_has_a_rate() -> None:
-    territories = get_global("territory_currencies")
-    active = {code for uses in territories.values() for code, _, end, is_tender in uses if end is None and is_tender}
-    assert active <= set(rate_table())

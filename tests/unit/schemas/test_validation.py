@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from babel.core import get_global
 
 from models.features.currency import rate_table
 from schemas.validate import EARLIEST_MS, known_currencies, validate_labels, validate_transactions
@@ -100,6 +101,12 @@ def test_no_transactions_have_no_faults():
 
 def test_every_accepted_currency_has_a_rate():
     assert known_currencies() <= set(rate_table())
+
+
+def test_accepted_currencies_are_in_iso_4217():
+    territories = get_global("territory_currencies").values()
+    assert known_currencies() <= {code for uses in territories for code, *_ in uses}
+    assert len(known_currencies()) > 150
 
 
 @pytest.mark.parametrize(
