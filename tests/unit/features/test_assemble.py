@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.features.assemble import assemble, entity_keys, label_touches, make_touches, touches_of
 from models.features.catalogue import FEATURE_INDEX, FEATURE_NAMES, STORE
-from models.features.currency import rate_table, to_reference_minor
+from models.features.currency import to_reference_minor
 from models.features.entity_store import EntityStore
 from models.features.touches import BENEFICIARY, DEVICE, LABEL, ORIGINATOR
 from schemas.columns import StringColumn
