@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from models.features.entity_store import PAGE_BYTES, EntityStore, SnapshotError
 from models.features.partials import Partials
+from models.features.placed_touches import PlacedTouches
 from models.features.store_spec import StoreSpec
 from models.features.touches import TOUCH
 from models.state_map import StateMap
-from schemas.columns import I64
+from schemas.columns import F64, I64
 
 FLUSH_LOG_BYTES = 16 << 20
 """About 140,000 transactions: half a second of replay at a restart."""
@@ -40,7 +41,8 @@ FORMAT_VERSION = 2
 """Of manifest, pages and log. Raised with every change; state of another version is refused."""
 _HEADER = struct.Struct("<qqqq")  # format, first log entry to replay, length of the store's meta data, pages
 _LENGTH = struct.Struct("<I")  # of a log entry before it was compressed
-_CODEC = pa.Codec("zstd", -1)  # pages shrink to 0.29 at 400 MB/s, log entries to 0.38; LZ4: 0.37 and 0.51 at 700 MB/s
+_CODEC = pa.Codec("zstd", -1)  # pages shrink to 0.29 at 400 MB/s; LZ4: to 0.37 at 700 MB/s
+_LOG_CODEC = _CODEC  # entries shrink to 0.38; LZ4: to 0.51
 
 
 def compressed(page: I64) -> bytes:
@@ -96,25 +98,29 @@ class DurableEntityStore:
         """Whether pages are being written."""
         return self._flush is not None
 
-    def apply(self, touches: npt.NDArray[np.void], stream_bytes: int | None = None) -> Partials:
-        """Let the touches read and then update their entities, durably.
+    def apply(self, touches: npt.NDArray[np.void]) -> Partials:
+        """Let the touches read and then update their entities, durably; as `EntityStore.apply`."""
+        placed = PlacedTouches.of(touches, self.store.columns, self.store.sequence)
+        self.enter(placed.touches, placed.values_at, placed.values, touches.nbytes)
+        return placed.results(self.store.history_start_ms)
+
+    def enter(self, touches: npt.NDArray[np.void], values_at: I64, values: F64, stream_bytes: int) -> None:
+        """Let touches that were placed read and then update their entities, durably.
 
         Parameters
         ----------
-        touches
-            As `EntityStore.apply` takes them.
+        touches, values_at, values
+            As `EntityStore.enter` takes them.
         stream_bytes
-            Pages are written at the pace of so many bytes logged; those of `touches` by default.
+            Pages are written at the pace of so many bytes logged.
         """
-        entry = touches.tobytes()
-        if entry:
-            self._state.put(_LOG + self._log_end, _LENGTH.pack(len(entry)) + _CODEC.compress(entry, asbytes=True))
+        if len(touches):
+            entry = _LENGTH.pack(touches.nbytes) + _LOG_CODEC.compress(touches.view(np.uint8), asbytes=True)
+            self._state.put(_LOG + self._log_end, entry)
             self._log_end += 1
-            self._log_bytes += len(entry)
-        partials = self.store.apply(touches)
-        pace = len(entry) if stream_bytes is None else stream_bytes
-        self._continue_flush(max(self._pages_per_block, FLUSH_SPEED * pace // PAGE_BYTES))
-        return partials
+            self._log_bytes += touches.nbytes
+        self.store.enter(touches, values_at, values)
+        self._continue_flush(max(self._pages_per_block, FLUSH_SPEED * stream_bytes // PAGE_BYTES))
 
     def _continue_flush(self, pages: int) -> None:
         if self._flush is None:
@@ -171,7 +177,7 @@ class DurableEntityStore:
             if blob is None:
                 raise RuntimeError(f"entry {entry} of the touch log is missing; the state is damaged, restore another")
             entry_bytes = _LENGTH.unpack_from(blob)[0]
-            store.apply(np.frombuffer(_CODEC.decompress(blob[_LENGTH.size :], entry_bytes, asbytes=True), TOUCH))
+            store.apply(np.frombuffer(_LOG_CODEC.decompress(blob[_LENGTH.size :], entry_bytes, asbytes=True), TOUCH))
             self._log_bytes += entry_bytes
         return store
 

@@ -34,9 +34,10 @@ from models.features.kernels.rebuild import ITEM, enter_items, list_items
 from models.features.kernels.small_track import READ_WORDS
 from models.features.memory_ahead import MemoryAhead
 from models.features.partials import Partials
+from models.features.placed_touches import PlacedTouches
 from models.features.store_spec import DAY_MS, StoreSpec
-from models.features.touches import LABEL, TOUCH
-from schemas.columns import I64
+from models.features.touches import TOUCH
+from schemas.columns import F64, I64
 
 LAYOUT_VERSION = 3
 """Meaning of the words of the heap. Raised with every change; a snapshot of another version is refused."""
@@ -119,7 +120,7 @@ class EntityStore:
         self._heap_pages = self._copy_pages = 0  # that have their memory, or were asked for
         self._ahead = MemoryAhead(self)
         self._initialize()
-        self.apply(np.zeros(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
+        self.apply(np.empty(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
 
     def _initialize(self) -> None:
         heap = self._heap
@@ -145,42 +146,34 @@ class EntityStore:
         Partials
             What the touches read, each before it updated its entity. Labels read nothing.
         """
-        if touches.dtype != TOUCH or touches.ndim != 1:
-            raise ValueError(f"touches are {touches.dtype} of shape {touches.shape}; expected rows of TOUCH")
-        touches = np.require(touches, requirements=["C", "W"])
-        per_role = np.bincount(touches["role"], minlength=4)
-        if len(per_role) > 4:
-            raise ValueError(f"a touch has role {len(per_role) - 1}; the largest is {LABEL}")
-        counts = per_role[:3].astype(np.int64)
-        row_ends = np.cumsum(counts)
-        value_ends = np.cumsum(counts * self._compiled.plan_length)
-        values = np.empty(value_ends[2], np.float64)
-        events, sequences = np.empty(row_ends[2], np.int32), np.empty(row_ends[2], np.int64)
-        rows, values_at = row_ends - counts, value_ends - counts * self._compiled.plan_length
-        starts, value_starts = rows.copy(), values_at.copy()
-        first = int(self._heap[memory.SEQUENCE])
+        placed = PlacedTouches.of(touches, self._compiled.plan_length, self.sequence)
+        self.enter(placed.touches, placed.values_at, placed.values)
+        return placed.results(self.history_start_ms)
+
+    def enter(self, touches: npt.NDArray[np.void], values_at: I64, values: F64) -> None:
+        """Let touches that were placed (`PlacedTouches`) read and then update their entities.
+
+        Parameters
+        ----------
+        touches
+            (n,) in the order in which they happen to this store.
+        values_at
+            (n,) where in `values` the results of each begin.
+        values
+            Written to.
+        """
         spec = self._compiled
         done = 0
         while True:
             done = apply_touches(
                 self._heap, self._dirty, spec.limits, spec.edges, spec.edge_count, spec.needs, spec.plan,
-                spec.plan_length, self._reads, touches, done, rows, values_at, values, events,
-                sequences, self._read,
+                spec.plan_length, self._reads, touches, done, values_at, values, self._read,
             )  # fmt: skip
             if done == len(touches):
                 break
             self._grow()
         if self._asks_ahead:
             self._take_memory()
-        shapes = zip(counts, spec.plan_length, strict=True)
-        tables = [values[a:b].reshape(s) for a, b, s in zip(value_starts, value_ends, shapes, strict=True)]
-        spans = [slice(a, b) for a, b in zip(starts, row_ends, strict=True)]
-        return Partials(
-            tables[0], events[spans[0]], sequences[spans[0]],
-            tables[1], events[spans[1]], sequences[spans[1]],
-            tables[2], events[spans[2]], sequences[spans[2]],
-            np.arange(first, first + len(touches)), self.history_start_ms,
-        )  # fmt: skip
 
     def _take_memory(self) -> None:
         """Ask for memory a little before it is needed.
@@ -218,6 +211,11 @@ class EntityStore:
         self._heap, self._dirty = heap, dirty
         self._copy = _reserve_words(len(heap))
         self._heap_pages = self._copy_pages = 0
+
+    @property
+    def columns(self) -> I64:
+        """(3,) how many results a touch of each role has."""
+        return self._compiled.plan_length
 
     @property
     def history_start_ms(self) -> int:

@@ -11,16 +11,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from models.features.durable_store import FLUSH_LOG_BYTES, FLUSH_LOG_SHARE, PAGES_PER_BLOCK, DurableEntityStore
 from models.features.entity_store import SnapshotError
 from models.features.kernels.memory import UNSEEN
 from models.features.partials import Partials
+from models.features.placed_touches import PlacedTouches
 from models.features.store_spec import StoreSpec
 from models.features.touches import LABEL
 from models.state_map import StateMap
-from schemas.columns import F64, I64
 
 PARTS = 2
 """Twice as many halve the longest wait for a copy, and every block pays for another log entry and another call."""
@@ -29,7 +28,6 @@ _META = 15 << _PART_SHIFT  # key
 _META_FORMAT = struct.Struct("<qqq")  # version, parts, event time of the first transaction
 VERSION = 1
 """Of the division into parts. State of another version, or of a store in one piece, is refused."""
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # of keys that a caller numbered: the golden ratio in 64 bits
 
 
 class PartedEntityStore:
@@ -63,7 +61,6 @@ class PartedEntityStore:
     ) -> None:
         if not 1 <= parts <= 8:
             raise ValueError(f"parts is {parts}; give 1 to 8")
-        self._spec = spec
         self._state = state
         self._history_start_ms = UNSEEN
         stored = state.get(_META)
@@ -83,6 +80,8 @@ class PartedEntityStore:
             )
             for number in range(parts)
         ]
+        self._columns = self._parts[0].store.columns
+        self._sequence = sum(part.store.sequence for part in self._parts)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -95,30 +94,17 @@ class PartedEntityStore:
 
     def apply(self, touches: npt.NDArray[np.void]) -> Partials:
         """Let the touches read and then update their entities, durably; see `EntityStore.apply`."""
-        first = sum(part.store.sequence for part in self._parts)
-        roles = touches["role"]
         self._note_history(touches)
-        part_of = (touches["entity"] * _SPREAD >> np.uint64(61)) % np.uint64(len(self._parts))
-        rows_of_role = [np.flatnonzero(roles == role) for role in range(LABEL)]
-        tables = [
-            np.empty((len(rows), len(self._spec.columns(role))), np.float64) for role, rows in enumerate(rows_of_role)
-        ]
-        places = [part_of[rows] for rows in rows_of_role]
+        placed = PlacedTouches.of(touches, self._columns, self._sequence, len(self._parts))
+        self._sequence += len(touches)
         flushing = [part for part in self._parts if part.is_flushing]
         for number, part in enumerate(self._parts):
             part.may_flush = not flushing or part is flushing[0]
-            found = part.apply(touches[part_of == number], touches.nbytes)
+            some = placed.of_part(number)
+            part.enter(placed.touches[some], placed.values_at[some], placed.values, touches.nbytes)
             if part.is_flushing and not flushing:
                 flushing.append(part)  # one at a time: that is what the parts are for
-            for table, place, values in zip(
-                tables, places, (found.originator, found.beneficiary, found.device), strict=True
-            ):
-                _spread_rows(table, place, number, values)
-        events = touches["event"]
-        of_role = [(tables[role], events[rows], first + rows) for role, rows in enumerate(rows_of_role)]
-        return Partials(
-            *of_role[0], *of_role[1], *of_role[2], np.arange(first, first + len(touches)), self._history_start_ms
-        )
+        return placed.results(self._history_start_ms)
 
     def _note_history(self, touches: npt.NDArray[np.void]) -> None:
         if self._has_meta and self._history_start_ms != UNSEEN:
@@ -149,14 +135,3 @@ class _PartOfState:
 
     def keys(self) -> Iterator[int]:
         return iter([key - self._first for key in self._state.keys() if key >> _PART_SHIFT == self._number])  # noqa: SIM118
-
-
-@njit(cache=True, nogil=True)
-def _spread_rows(table: F64, place: I64, number: int, values: F64) -> None:
-    """Put the rows of one part to their places."""
-    at = 0
-    for row in range(len(place)):
-        if place[row] == number:
-            for column in range(table.shape[1]):
-                table[row, column] = values[at, column]
-            at += 1

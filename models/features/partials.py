@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.columns import F64, I32, I64
+from schemas.columns import F64, I32, I64, U8
+
+HEADER_BYTES = 72
+"""Of partials on the wire: touches, number of the first, start of history, and the shapes of the three roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Partials:
     device_sequence: I64
     sequence: I64  # (n,) of every touch of the block, labels included
     history_start_ms: int  # event time of the first transaction the store saw; 2^63 - 1 when it saw none
+    wire: U8 | None = None  # memory of all these arrays where they lie as they travel, with room for the header
 
     def to_bytes(self) -> bytes:
         """Pack the partials for the wire: a small header and the arrays, little-endian.
@@ -42,6 +46,9 @@ class Partials:
         first = int(self.sequence[0]) if len(self.sequence) else 0
         header = [len(self.sequence), first, self.history_start_ms]
         header += [size for part in parts for size in part.shape]
+        if self.wire is not None:
+            self.wire[:HEADER_BYTES].view(np.int64)[:] = header
+            return self.wire.tobytes()
         arrays: list[npt.NDArray[Any]] = [np.array(header, np.int64), *parts]
         arrays += [self.originator_sequence, self.beneficiary_sequence, self.device_sequence]
         arrays += [self.originator_event, self.beneficiary_event, self.device_event]
@@ -53,7 +60,7 @@ class Partials:
         header = np.frombuffer(data, np.int64, 9)
         count, first, history_start_ms = (int(v) for v in header[:3])
         shapes = [(int(header[3 + 2 * i]), int(header[4 + 2 * i])) for i in range(3)]
-        at = 72
+        at = HEADER_BYTES
 
         def take(shape: tuple[int, ...], dtype: type) -> npt.NDArray[Any]:
             nonlocal at

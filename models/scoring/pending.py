@@ -24,8 +24,9 @@ class Complete:
 class PendingBatches:
     """Joins the batches of one home shard with their partials and releases them in the order of their sequence.
 
-    Every part lies in the state from its arrival until its batch is released, so that a restart finds it again. The
-    number of batches is bounded by back-pressure: an entity shard that stands still stops its input.
+    What came and still waits lies in the state whenever `release` returns, so that a restart finds it again; what
+    completes a batch never gets there. The number of batches is bounded by back-pressure: an entity shard that stands
+    still stops its input.
 
     Parameters
     ----------
@@ -38,6 +39,7 @@ class PendingBatches:
         self._batches: dict[int, HomeBatch] = {}
         self._partials: dict[int, dict[int, Partials]] = {}
         self._next: int | None = None
+        self._unsaved: dict[int, bytes] = {}  # key in the state -> what came since the last release
         self._restore()
 
     def __len__(self) -> int:
@@ -51,7 +53,7 @@ class PendingBatches:
     def add_batch(self, data: bytes) -> int:
         """Take in a batch as its home stage packed it; return its sequence number."""
         batch = HomeBatch.from_bytes(data)
-        self._state.put(batch.sequence * _PARTS, data)
+        self._unsaved[batch.sequence * _PARTS] = data
         self._batches[batch.sequence] = batch
         if len(self._batches) == 1:
             # Batches come in the order of their sequence. What a restart remembers of the next one may be older.
@@ -62,11 +64,11 @@ class PendingBatches:
         """Take in what an entity shard answered; too late for a batch that was given up, it is ignored."""
         if self._next is not None and sequence < self._next:
             return
-        self._state.put(sequence * _PARTS + 1 + shard, data)
+        self._unsaved[sequence * _PARTS + 1 + shard] = data
         self._partials.setdefault(sequence, {})[shard] = Partials.from_bytes(data)
 
     def release(self) -> list[Complete]:
-        """Return the complete batches that no incomplete one stands before, in order."""
+        """Return the complete batches that no incomplete one stands before, in order; save the rest."""
         released = []
         while self._next in self._batches:
             assert self._next is not None
@@ -74,6 +76,9 @@ class PendingBatches:
             if shards != self._batches[self._next].entity_shards:
                 break
             released.append(self._pop(self._next))
+        for key, data in self._unsaved.items():
+            self._state.put(key, data)
+        self._unsaved.clear()
         return released
 
     def give_up(self) -> Complete:
@@ -87,9 +92,10 @@ class PendingBatches:
     def _pop(self, sequence: int) -> Complete:
         batch = self._batches.pop(sequence)
         partials = self._partials.pop(sequence, {})
-        self._state.remove(sequence * _PARTS)
-        for shard in partials:
-            self._state.remove(sequence * _PARTS + 1 + shard)
+        for part in (0, *(1 + shard for shard in partials)):
+            key = sequence * _PARTS + part
+            if self._unsaved.pop(key, None) is None:
+                self._state.remove(key)
         self._next = sequence + 1
         missing = batch.entity_shards & ~sum(1 << shard for shard in partials)
         return Complete(batch, [partials[shard] for shard in sorted(partials)], missing)

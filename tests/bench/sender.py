@@ -61,6 +61,13 @@ class Sender:
         gc.freeze()  # millions of byte strings hold nothing that a collection during the step could free
         return {"ready": len(keys)}
 
+    def skip(self, count: int) -> dict[str, Any]:
+        """Leave out the next `count` records: another sender of the same stream has sent them."""
+        self.prepare(count)
+        for ready in self._ready:
+            del ready[:count]
+        return {"skipped": count}
+
     def send(self, rate: float, count: int) -> dict[str, Any]:
         """Send `count` records at `rate` a second; 0 sends as fast as possible."""
         self.prepare(count)
@@ -104,8 +111,8 @@ def main() -> None:
     sender = Sender(json.loads(sys.stdin.readline()))
     gc.disable()
     for line in sys.stdin:
-        command = json.loads(line)
-        answer = sender.send(**command["send"]) if "send" in command else sender.prepare(**command["prepare"])
+        ((name, arguments),) = json.loads(line).items()
+        answer = {"send": sender.send, "prepare": sender.prepare, "skip": sender.skip}[name](**arguments)
         print(json.dumps(answer), flush=True)
 
 

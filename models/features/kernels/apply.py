@@ -143,14 +143,12 @@ def _look_ahead(heap, touches, i):
 
 @njit(**KERNEL)
 def apply_touches(
-    heap, dirty, limits, edges, edge_count, needs, plan, plan_length, reads, touches, start, rows, values_at, values,
-    events, sequences, read,
+    heap, dirty, limits, edges, edge_count, needs, plan, plan_length, reads, touches, start, values_at, values, read,
 ):  # fmt: skip
     """Apply touches from `start` on; return how many are done: fewer than all when the heap must grow first.
 
-    `values`, `events` and `sequences` hold the results of the three roles one after the other: `rows` says where the
-    next event of each role goes in the last two, `values_at` in the first. (No views of arrays in this loop: each
-    would count references.)
+    The results of touch i go to `values` from `values_at[i]` on. (No views of arrays in this loop: each would count
+    references.)
     """
     dirty[0] = 1
     for i in range(start, len(touches)):
@@ -178,11 +176,7 @@ def apply_touches(
                     # A transfer to oneself has just been entered as sent when it is read as received.
                     own = 1 if track == 0 and role == BENEFICIARY and touch["other"] == touch["entity"] else 0
                     _read_track(heap, dirty, slot, track, time_ms, other, own, edges, needs, edge_count[track], read)
-            read_out(read, plan, role, plan_length[role], time_ms, values, values_at[role])
-            values_at[role] += plan_length[role]
-            events[rows[role]] = touch["event"]
-            sequences[rows[role]] = heap[SEQUENCE]
-            rows[role] += 1
+            read_out(read, plan, role, plan_length[role], time_ms, values, values_at[i])
             amount = min(max(touch["amount"], 0), MAX_AMOUNT_MINOR)
             owner = _owner_key(key, role)
             room = make_room(heap, dirty, block, role, owner, limits, edges, needs, edge_count[role])
