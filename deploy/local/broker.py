@@ -14,7 +14,7 @@ from deploy.local import processes
 from deploy.local.errors import ServiceNotReadyError
 from deploy.local.jars import Jars
 from deploy.local.processes import OwnedProcess
-from deploy.local.tools import find_java
+from deploy.local.tools import find_java, heap_options
 
 READY_SECONDS = 150.0  # 3 s on an idle 2-core machine; far more where every core is taken, and the log is recovered
 LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -101,6 +101,7 @@ class Broker:
                 "-XX:+UseG1GC",
                 "-XX:MaxGCPauseMillis=20",
                 "-XX:+ExplicitGCInvokesConcurrent",
+                *heap_options(),
                 "-Djava.awt.headless=true",
                 f"-Dlog4j2.configurationFile={LOG4J}",
                 f"-Dweir.log.file={self.logs / 'broker.log'}",

@@ -23,7 +23,7 @@ from deploy.local import processes
 from deploy.local.errors import StackError
 from deploy.local.jars import Jars
 from deploy.local.processes import OwnedProcess
-from deploy.local.tools import find_java
+from deploy.local.tools import find_java, heap_options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -254,6 +254,7 @@ class FlinkCluster:
                         f"-XX:MaxDirectMemorySize={self.memory.taskmanager_direct}m",
                         f"-XX:MaxMetaspaceSize={self.memory.metaspace}m",
                         *collector,
+                        *heap_options(),
                     ],
                 ),
                 "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",

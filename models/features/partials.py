@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ class Partials:
 
         def take(shape: tuple[int, ...], dtype: type) -> npt.NDArray[Any]:
             nonlocal at
-            size = int(np.prod(shape))
+            size = math.prod(shape)
             taken: npt.NDArray[Any] = np.frombuffer(data, dtype, size, at).reshape(shape)
             at += taken.nbytes
             return taken

@@ -40,7 +40,7 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--lead-seconds", type=float, default=5.0, help="at each rate, left out")
     parser.add_argument("--warm-up-seconds", type=float, default=90.0, help="before the first rate")
     parser.add_argument("--accounts", type=int, default=50_000, help="of the simulated population")
-    parser.add_argument("--preload", type=int, help="events that the systems compared work through (default 1,000,000)")
+    parser.add_argument("--preload", type=int, help="events that the systems compared work through (default 4,000,000)")
     cores = os.cpu_count() or 1
     parser.add_argument(
         "--parallelism", type=int, default=max(1, cores // 2), help="slots of our job (default: half the cores)"
@@ -62,7 +62,7 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     options.rates = tuple(options.rates or (QUICK_RATES if options.quick else RATES))
     options.seconds = options.seconds or (20.0 if options.quick else 60.0)
-    options.preload = options.preload or (300_000 if options.quick else 1_000_000)
+    options.preload = options.preload or (300_000 if options.quick else 4_000_000)
     return options
 
 

@@ -28,6 +28,7 @@ from models.features.durable_store import DurableEntityStore
 from models.features.entity_store import EntityStore
 from models.features.parted_store import PartedEntityStore
 from models.features.partials import Partials
+from models.features.placed_touches import PlacedTouches
 from models.scoring import decide_batch, home_stage, pipeline
 from models.scoring.core_settings import CoreSettings
 from models.scoring.decider import Decider, default_rule_set
@@ -55,9 +56,10 @@ STAGES: tuple[tuple[str, object, str], ...] = (
     ("pack batch", HomeBatch, "to_bytes"),
     ("unpack batch", HomeBatch, "from_bytes"),
     ("parts", PartedEntityStore, "apply"),
-    ("log touches", DurableEntityStore, "apply"),
+    ("place touches", PlacedTouches, "of"),
+    ("log touches", DurableEntityStore, "enter"),
     ("write pages", DurableEntityStore, "_continue_flush"),
-    ("store apply", EntityStore, "apply"),
+    ("store apply", EntityStore, "enter"),
     ("pack partials", Partials, "to_bytes"),
     ("unpack partials", Partials, "from_bytes"),
     ("pending: batch", PendingBatches, "add_batch"),

@@ -154,8 +154,8 @@ THROUGHPUT = """
 
 Each system empties the same preloaded topic into a Kafka topic, exactly once where not said otherwise, with state and
 checkpoints (or commits) every {checkpoint_interval_seconds:g} s, and nothing else runs. Weir has {parallelism} slot,
-the others have {peer_slots} worker processes, one for each core. The rate is that between a tenth and nine tenths of
-what came out.
+the others have {peer_slots} worker processes, one for each core. The rate is that of the second half of what came
+out (without its last twentieth), when the JVMs have compiled most of what they run.
 
 """
 

@@ -27,8 +27,9 @@ PARTITIONS = 4
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0  # until the first record comes out: a start of Flink's client and of Python on a busy machine
 CANCEL_SECONDS = 180.0  # a saturated worker first ends the batch it is in
-FIRST_SHARE, LAST_SHARE = 0.1, 0.9
-"""The rate is taken between these shares of what came out: without the start and the last partition."""
+FIRST_SHARE, LAST_SHARE = 0.5, 0.95
+"""The rate is taken between these shares of what came out: without the start, while JVMs still compile what they run
+often, and without the last partition."""
 WHOLE_PER_SECOND = 1_000  # events of a prefix that is drained whole, for each second of a drain
 WHOLE_LIMIT = 5  # times a drain's seconds; then the rate is that of what came out until then
 
@@ -187,7 +188,7 @@ def _follow(
     while True:
         now, count = time.monotonic(), meter.count()
         curve.append((now, count))
-        if warm is None and count > drain.events // 2:
+        if warm is None and (count > drain.events * FIRST_SHARE or now - first > drain.seconds * FIRST_SHARE):
             warm = StageMeter(processes), count
         if count >= drain.events or now - first > drain.seconds:
             break
