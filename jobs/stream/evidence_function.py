@@ -21,7 +21,7 @@ from pyflink.datastream.state import ValueStateDescriptor
 
 import jobs.stream.process_mode  # noqa: F401 - before anything that imports numba
 from jobs.evidence_settings import ServiceAddress
-from jobs.stream.worker_end import end_with_taskmanager
+from jobs.stream.worker_process import serve_taskmanager
 from models.evidence.gatherer import REFUSED, Gatherer, GatherPolicy, ended
 from models.evidence.revisions import AlertRevisions
 from models.scoring.evidence_rule import EvidenceWeight
@@ -53,7 +53,7 @@ class AskService(AsyncFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Make the counters; the client belongs to the event loop, and is made with the first request."""
-        end_with_taskmanager()
+        serve_taskmanager()
         metrics = runtime_context.get_metrics_group()
         self._endings = {
             status: metrics.counter(f"weir_evidence_{self._name}_{status}_total")
@@ -106,7 +106,7 @@ class ReviseAlert(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Attach the state."""
-        end_with_taskmanager()
+        serve_taskmanager()
         self._ended = runtime_context.get_state(ValueStateDescriptor("ended", Types.PICKLED_BYTE_ARRAY()))
         metrics = runtime_context.get_metrics_group()
         self._revisions = metrics.counter("weir_revisions_total")

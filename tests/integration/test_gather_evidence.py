@@ -18,7 +18,7 @@ import pytest
 from deploy.local.stack import LocalStack
 from jobs.stream.alert_reader import newest_of
 from jobs.stream.evidence_function import SERVICE_HEADER
-from jobs.stream.worker_end import ancestors, process_of
+from jobs.stream.worker_process import ancestors, process_of
 from models.scoring.evidence_rule import EvidenceWeight, revised_score
 from schemas.records import decode_record
 from tests.evidence import an_alert, assert_one_final_revision_each, encoded, requests_for

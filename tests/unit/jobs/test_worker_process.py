@@ -1,4 +1,4 @@
-"""A Python process of Flink ends with its TaskManager, here a process that is called the same."""
+"""A Python process of Flink stands back, and ends with its TaskManager, here a process that is called the same."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from jobs.stream.worker_process import NICE
+
 ROOT = Path(__file__).parents[3]
 # As pyflink-udf-runner.sh starts a worker: from a shell that outlives the TaskManager.
 WORKER = """
-import sys, types, time
+import os, sys, types, time
 sys.modules["__main__"].__spec__ = types.SimpleNamespace(name="pyflink.fn_execution.beam.beam_boot")
-from jobs.stream.worker_end import end_with_taskmanager
-end_with_taskmanager()
-end_with_taskmanager()
-print("watching", flush=True)
+from jobs.stream.worker_process import serve_taskmanager
+serve_taskmanager()
+serve_taskmanager()
+print("watching at", os.getpriority(os.PRIO_PROCESS, 0), flush=True)
 time.sleep(600)
 """
 TASKMANAGER = """
@@ -35,14 +37,14 @@ def test_a_worker_ends_when_its_taskmanager_is_killed(tmp_path: Path) -> None:
     )
     assert taskmanager.stdout is not None
     with taskmanager.stdout as lines:
-        assert lines.readline() == "watching\n"
+        assert int(lines.readline().removeprefix("watching at ")) >= NICE
         taskmanager.kill()
         taskmanager.wait(10)
         assert lines.readline() == "ended 1\n"
 
 
 def test_a_process_that_is_no_worker_watches_nothing() -> None:
-    code = "import threading; from jobs.stream.worker_end import end_with_taskmanager; end_with_taskmanager()"
+    code = "import threading; from jobs.stream.worker_process import serve_taskmanager; serve_taskmanager()"
     code += "; print(threading.active_count())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "1\n", done.stderr

@@ -1,4 +1,4 @@
-"""A Python process of process mode ends when its TaskManager is gone.
+"""A Python process of process mode stands back behind scoring, and ends when its TaskManager is gone.
 
 Left alone it may never end: where the connection to the TaskManager breaks, Beam's log handler waits for its reader
 thread with its lock held, that thread reports the broken connection by `print`, and PyFlink's `print` asks for the same
@@ -18,6 +18,9 @@ from pathlib import Path
 WORKER_MODULE = "pyflink.fn_execution.beam.beam_boot"
 TASKMANAGER = "java"
 LOOK_SECONDS = 1.0
+
+NICE = 10
+"""Of that process: scoring comes first where both want a core, and evidence has seconds."""
 
 _started = threading.Lock()
 
@@ -50,11 +53,17 @@ def ancestors(pid: int) -> Iterator[_Process]:
         yield process
 
 
-def end_with_taskmanager() -> None:
-    """Watch the TaskManager from now on, if this is a process that one has started. Without effect but on Linux."""
+def serve_taskmanager() -> None:
+    """Stand back behind scoring, and watch the TaskManager from now on, if this is a process that one has started.
+
+    The watch has no effect but on Linux.
+    """
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     if main is None or main.name != WORKER_MODULE or not _started.acquire(blocking=False):
         return
+    if hasattr(os, "setpriority"):
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, 0, max(own, NICE))  # a smaller number may not be asked for
     found = next((process for process in ancestors(os.getpid()) if process.name == TASKMANAGER), None)
     if found is not None:
         threading.Thread(target=_watch, args=(found,), name="taskmanager-watch", daemon=True).start()
