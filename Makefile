@@ -128,9 +128,9 @@ clean: tools-python  ## Stop the stack, and remove what was made: .venv, .weir a
 constraints: tools-python  ## Write deploy/constraints.txt anew: the newest packages that pyproject.toml accepts.
 	rm -rf .weir/constraints
 	$(PYTHON) -m venv .weir/constraints
-	.weir/constraints/bin/pip install --quiet --disable-pip-version-check ".[test,bench,plots]"
+	.weir/constraints/bin/pip install --quiet --disable-pip-version-check -e ".[test,bench,plots]"
 	{ echo "# What 'make setup' installs: the versions that the tests passed with. Written by 'make constraints'."; \
-	  .weir/constraints/bin/pip freeze | grep -vE '^(weir|certifi|pytz|tzdata)\b'; } > deploy/constraints.txt
+	  .weir/constraints/bin/pip freeze --exclude-editable | grep -vE '^(certifi|pytz|tzdata)\b'; } > deploy/constraints.txt
 	rm -rf .weir/constraints
 
 tools-python:
@@ -142,7 +142,7 @@ tools-java:
 	  [ "$${version:-0}" -ge 17 ] 2>/dev/null || \
 	  { echo "Java 17 is needed (found: $${version:-none}): install openjdk-17, or point JAVA_HOME at it." >&2; exit 1; }
 
-# A stamp is newer than pyproject.toml when the packages are as that file asks for.
+# A stamp is newer than pyproject.toml and the constraints when the packages are as these files ask for.
 .venv/made-test: pyproject.toml deploy/constraints.txt | tools-python tools-java
 	@test -x $(RUN) || $(PYTHON) -m venv .venv
 	@echo "installing Weir's Python packages into .venv (some minutes, once)"

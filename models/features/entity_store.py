@@ -120,7 +120,7 @@ class EntityStore:
         self._heap_pages = self._copy_pages = 0  # that have their memory, or were asked for
         self._ahead = MemoryAhead(self)
         self._initialize()
-        self.apply(np.empty(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
+        self.apply(np.zeros(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
 
     def _initialize(self) -> None:
         heap = self._heap

@@ -80,8 +80,6 @@ class PartedEntityStore:
             )
             for number in range(parts)
         ]
-        self._columns = self._parts[0].store.columns
-        self._sequence = sum(part.store.sequence for part in self._parts)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -95,8 +93,8 @@ class PartedEntityStore:
     def apply(self, touches: npt.NDArray[np.void]) -> Partials:
         """Let the touches read and then update their entities, durably; see `EntityStore.apply`."""
         self._note_history(touches)
-        placed = PlacedTouches.of(touches, self._columns, self._sequence, len(self._parts))
-        self._sequence += len(touches)
+        first = sum(part.store.sequence for part in self._parts)
+        placed = PlacedTouches.of(touches, self._parts[0].store.columns, first, len(self._parts))
         flushing = [part for part in self._parts if part.is_flushing]
         for number, part in enumerate(self._parts):
             part.may_flush = not flushing or part is flushing[0]

@@ -98,3 +98,24 @@ def test_a_batch_waits_for_those_before_it() -> None:
     pending.add_partials(0, 0, some_partials(2))
     assert [complete.batch.sequence for complete in pending.release()] == [0, 1]
     assert pending.oldest is None
+
+
+def test_what_completes_a_batch_never_gets_to_the_state() -> None:
+    written = []
+
+    class Watched(MemoryState):
+        def put(self, key: int, value: bytes) -> None:
+            written.append(key)
+            super().put(key, value)
+
+    state = Watched()
+    pending = PendingBatches(state)
+    pending.add_batch(a_batch(0, 0b11))
+    assert pending.release() == []
+    pending.add_partials(0, 0, some_partials(1))
+    assert pending.release() == []
+    assert written == sorted(state.keys())
+    pending.add_partials(0, 1, some_partials(2))
+    assert len(pending.release()) == 1
+    assert len(written) == 2
+    assert not list(state.keys())
