@@ -53,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, proxy: Proxy) -> Iterator[Lo
     if given := os.environ.get("WEIR_TEST_STACK"):
         yield LocalStack(Path(given))
         return
-    options = StackOptions(taskmanagers=2, high_availability=True, detour_port=proxy.port)
+    options = StackOptions(taskmanagers=2, quick_start=True, high_availability=True, detour_port=proxy.port)
     stack = LocalStack(tmp_path_factory.mktemp("stack"), options)
     try:
         stack.up()
@@ -73,7 +73,8 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if any("stack" in item.fixturenames for item in request.session.items if hasattr(item, "fixturenames")):
         yield request.getfixturevalue("stack").bootstrap_servers
         return
-    alone = LocalStack(tmp_path_factory.mktemp("broker"), StackOptions(with_flink=False, with_redis=False))
+    options = StackOptions(with_flink=False, with_redis=False, quick_start=True)
+    alone = LocalStack(tmp_path_factory.mktemp("broker"), options)
     try:
         alone.up()
         yield alone.bootstrap_servers

@@ -14,7 +14,7 @@ from deploy.local import processes
 from deploy.local.errors import ServiceNotReadyError
 from deploy.local.jars import Jars
 from deploy.local.processes import OwnedProcess
-from deploy.local.tools import find_java, heap_options
+from deploy.local.tools import find_java, heap_options, quick_compiler
 
 READY_SECONDS = 150.0  # 3 s on an idle 2-core machine; far more where every core is taken, and the log is recovered
 LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -68,6 +68,8 @@ class Broker:
         Port of the controller in the same process.
     heap_megabytes
         Java heap. The page cache does the real work.
+    quick_start
+        For a broker of minutes: see `quick_compiler`.
     detour_port, detour_advertised
         Port of a second listener, and the port that its clients are told to connect to: that of a proxy in between.
     """
@@ -77,6 +79,7 @@ class Broker:
     port: int
     controller_port: int
     heap_megabytes: int = 768
+    quick_start: bool = False
     detour_port: int | None = None
     detour_advertised: int | None = None
 
@@ -102,6 +105,7 @@ class Broker:
                 "-XX:MaxGCPauseMillis=20",
                 "-XX:+ExplicitGCInvokesConcurrent",
                 *heap_options(),
+                *(quick_compiler() if self.quick_start else []),
                 "-Djava.awt.headless=true",
                 f"-Dlog4j2.configurationFile={LOG4J}",
                 f"-Dweir.log.file={self.logs / 'broker.log'}",
@@ -148,7 +152,7 @@ class Broker:
         done = subprocess.run(
             [
                 str(java),
-                "-XX:TieredStopAtLevel=1",
+                *quick_compiler(),
                 f"-Dlog4j2.configurationFile={LOG4J}",
                 f"-Dweir.log.file={self.logs / 'broker.log'}",
                 "-cp",

@@ -23,7 +23,7 @@ from deploy.local import processes
 from deploy.local.errors import StackError
 from deploy.local.jars import Jars
 from deploy.local.processes import OwnedProcess
-from deploy.local.tools import find_java, heap_options
+from deploy.local.tools import find_java, heap_options, quick_compiler
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -102,6 +102,8 @@ class FlinkCluster:
         Sizes of the JVMs.
     options
         Further Flink options, which win over the ones made here.
+    quick_start
+        For TaskManagers of minutes: see `quick_compiler`.
     """
 
     folder: Path
@@ -114,6 +116,7 @@ class FlinkCluster:
     buffer_timeout_ms: int = 5
     memory: FlinkMemory = field(default_factory=FlinkMemory)
     options: Mapping[str, str] = field(default_factory=dict)
+    quick_start: bool = False
 
     @property
     def rest_url(self) -> str:
@@ -178,6 +181,11 @@ class FlinkCluster:
             # A channel has ten buffers, and this cannot be set. While the ledger's sink waits for the broker at a
             # checkpoint, the decisions of half a second must find room, or the stages before it wait as well.
             "taskmanager.memory.segment-size": "256kb",
+            # And no more room than for what a stage does in 50 ms of work, which is seconds for a sink that is seldom
+            # busy: small micro-batches would queue there by the second when the cores are short, where those that wait
+            # before the micro-batch become larger ones, and cheaper.
+            "taskmanager.network.memory.buffer-debloat.enabled": "true",
+            "taskmanager.network.memory.buffer-debloat.target": "50 ms",
             "taskmanager.memory.managed.size": f"{memory.managed}m",
             "taskmanager.memory.jvm-metaspace.size": f"{memory.metaspace}m",
             # Only shown in the web interface, yet a TaskManager refuses to start unless both are set and equal.
@@ -215,9 +223,7 @@ class FlinkCluster:
             "jobmanager",
             [
                 # It only coordinates: what a second compilation would save is less than what it costs.
-                *self._java(
-                    "jobmanager", [f"-Xms{heap}m", f"-Xmx{heap}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-                ),
+                *self._java("jobmanager", [f"-Xms{heap}m", f"-Xmx{heap}m", "-XX:+UseSerialGC", *quick_compiler()]),
                 "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
                 "--configDir",
                 str(self.conf),
@@ -255,6 +261,7 @@ class FlinkCluster:
                         f"-XX:MaxMetaspaceSize={self.memory.metaspace}m",
                         *collector,
                         *heap_options(),
+                        *(quick_compiler() if self.quick_start else []),
                     ],
                 ),
                 "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",

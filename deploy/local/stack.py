@@ -56,6 +56,8 @@ class StackOptions:
         See `FlinkCluster`.
     broker_heap_megabytes
         Java heap of the broker.
+    quick_start
+        For a stack of minutes: its JVMs are at their best sooner, and their best is less (`quick_compiler`).
     services
         Side services to start, by name: text, vision, multimodal.
     service_settings
@@ -82,6 +84,7 @@ class StackOptions:
     flink_memory: FlinkMemory = field(default_factory=FlinkMemory)
     flink_options: Mapping[str, str] = field(default_factory=dict)
     broker_heap_megabytes: int = 768
+    quick_start: bool = False
     services: Sequence[str] = ()
     service_settings: Mapping[str, str] = field(default_factory=dict)
     high_availability: bool = False
@@ -221,6 +224,7 @@ class LocalStack:
             "buffer_timeout_ms": options.buffer_timeout_ms,
             "memory": vars(options.flink_memory),
             "options": {**self._high_availability(ports), **options.flink_options},
+            "quick_start": options.quick_start,
         }
         state["service_settings"] = dict(options.service_settings)
         state["services"] = dict(zip(options.services, processes.free_ports(len(options.services)), strict=True))
@@ -476,9 +480,10 @@ class LocalStack:
             self.logs,
             ports["kafka"],
             ports["controller"],
-            self.options.broker_heap_megabytes,
-            ports["detour"],
-            state.get("detour_port"),
+            heap_megabytes=self.options.broker_heap_megabytes,
+            quick_start=self.options.quick_start,
+            detour_port=ports["detour"],
+            detour_advertised=state.get("detour_port"),
         )
 
     def _cluster(self, state: Mapping[str, Any]) -> FlinkCluster:
@@ -494,6 +499,7 @@ class LocalStack:
             buffer_timeout_ms=settings["buffer_timeout_ms"],
             memory=FlinkMemory(**settings["memory"]),
             options=settings["options"],
+            quick_start=settings["quick_start"],
         )
 
     def _launch_taskmanager(self, state: dict[str, Any], cluster: FlinkCluster, index: int) -> tuple[OwnedProcess, str]:

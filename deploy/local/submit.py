@@ -19,7 +19,7 @@ from deploy.local import flink
 from deploy.local.errors import SubmissionError
 from deploy.local.flink import JAVA_OPENS, LOG4J, REPOSITORY, flink_environment, link_libraries
 from deploy.local.jars import Jars
-from deploy.local.tools import find_java
+from deploy.local.tools import find_java, quick_compiler
 
 ENTRY = Path(__file__).with_name("job_entry.py")
 _JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
@@ -225,7 +225,7 @@ def submit_job(
             "-Xmx512m",
             "-XX:+UseSerialGC",
             # The client lives for seconds: compiling its code well would cost more than it gains.
-            "-XX:TieredStopAtLevel=1",
+            *quick_compiler(),
             *JAVA_OPENS,
             f"-Dlog4j2.configurationFile={LOG4J}",
             f"-Dweir.log.file={work_folder / 'submit.log'}",

@@ -70,3 +70,11 @@ def heap_options() -> list[str]:
     In small ones a heap of 1.5 GiB is 400,000 pages that are asked for one by one.
     """
     return ["-XX:+UseTransparentHugePages"] if sys.platform == "linux" else []
+
+
+def quick_compiler() -> list[str]:
+    """Return the option for a JVM of seconds or minutes: only its quick compiler works.
+
+    The other one makes code that is twice as fast, and takes half a core for a minute to make it.
+    """
+    return ["-XX:TieredStopAtLevel=1"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deploy.local import processes
 from deploy.local.processes import OwnedProcess
-from deploy.local.tools import find_java
+from deploy.local.tools import find_java, quick_compiler
 
 READY_SECONDS = 60.0
 SESSION_SECONDS = 4  # after which a dead JobManager is no leader any more; 60 s by default
@@ -54,7 +54,7 @@ class ZooKeeper:
             "admin.enableServer": "false",
         }
         configuration.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
-        command = [str(find_java()), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *java_options]
+        command = [str(find_java()), "-Xmx128m", "-XX:+UseSerialGC", *quick_compiler(), *java_options]
         command.append(f"-Dznode.container.checkIntervalMs={CONTAINERS_KEPT_MS}")
         process = processes.start(
             "zookeeper",

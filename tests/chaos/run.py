@@ -59,6 +59,7 @@ def play(
         options = StackOptions(
             taskmanagers=TASKMANAGERS,
             topics=False,
+            quick_start=True,
             high_availability=True,
             detour_port=proxy.port if proxy else None,
         )

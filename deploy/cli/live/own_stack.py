@@ -15,6 +15,10 @@ from deploy.local.errors import StackError
 from deploy.local.stack import LocalStack, StackOptions
 from jobs.settings import Settings
 
+MICROBATCH_MS = 30
+"""Longer than usual, unless the environment says otherwise: everything shares the cores here, and half as many
+micro-batches cost half as much."""
+
 
 @contextlib.contextmanager
 def own_stack(
@@ -27,6 +31,7 @@ def own_stack(
         topic_prefix=wanted.topic_prefix,
         checkpoint_interval_seconds=wanted.checkpoint_interval_seconds,
         buffer_timeout_ms=wanted.buffer_timeout_ms,
+        quick_start=True,
         services=() if gathering is None else SERVICES,
         service_settings={} if gathering is None else gathering.service_settings,
         keeper=True,
@@ -47,6 +52,7 @@ def own_stack(
             kafka_security_protocol="PLAINTEXT",
             kafka_sasl_mechanism=None,
             risk_labels="raw",  # no learner job runs, so no label would mature
+            microbatch_ms=wanted.microbatch_ms if "microbatch_ms" in wanted.model_fields_set else MICROBATCH_MS,
             **({f"evidence_{name}_url": "" for name in SERVICES} if gathering is None else gathering.settings(stack)),
         )
         yield stack, settings

@@ -91,3 +91,19 @@ def test_a_stack_that_is_not_up_says_how_to_start_it(tmp_path: Path) -> None:
 def test_partitions_for_a_topic_that_does_not_exist_are_refused() -> None:
     with pytest.raises(StackError, match="no such topic: transaction"):
         create_topics({"bootstrap.servers": "127.0.0.1:1"}, partitions={"transaction": 3})
+
+
+def test_micro_batches_do_not_queue_between_stages(tmp_path: Path) -> None:
+    options = cluster(tmp_path).flink_options()
+    assert options["taskmanager.network.memory.buffer-debloat.enabled"] == "true"
+    assert options["taskmanager.network.memory.buffer-debloat.target"] == "50 ms"
+
+
+@pytest.mark.parametrize("quick_start", [True, False])
+def test_a_cluster_of_minutes_leaves_out_the_second_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_start: bool
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("deploy.local.processes.start", lambda name, command, *rest: started.append(command))
+    cluster(tmp_path, quick_start=quick_start).launch_taskmanager("taskmanager-0", "id")
+    assert ("-XX:TieredStopAtLevel=1" in started[0]) is quick_start
