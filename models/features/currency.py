@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
-from importlib.resources import files
 
 import numpy as np
 from numba import njit
 
+from models.features.rates import rate_table
 from models.features.store_spec import MAX_AMOUNT_MINOR
 from schemas.columns import F64, I32, I64, U8, StringColumn
 
@@ -16,14 +15,6 @@ REFERENCE_CURRENCY = "EUR"
 """Amounts of features are in this currency; its minor unit is the cent."""
 
 _CODES = 1 << 15  # three letters of 5 bits
-
-
-@lru_cache(maxsize=1)
-def rate_table() -> dict[str, tuple[float, int]]:
-    """Return, by ISO 4217 code, EUR for one major unit and the digits of the minor unit."""
-    table = json.loads(files("models.features").joinpath("rates.json").read_text())
-    digits = table["digits"]
-    return {code: (rate, digits.get(code, table["digits_default"])) for code, rate in table["rates"].items()}
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,8 @@
 
 import click
 
-from deploy.cli.context import CommandContext, fail, pass_context, say
+from deploy.cli.context import CommandContext, fail, pass_context
+from deploy.cli.submission import submission_options, submit
 
 JOB = "jobs.gather_evidence"
 JOB_NAME = "gather-evidence"
@@ -13,9 +14,7 @@ JOB_NAME = "gather-evidence"
 @click.option("--text-url", metavar="URL", help="Service that reads memos.")
 @click.option("--multimodal-url", metavar="URL", help="Service that compares documents with payments.")
 @click.option("--budget-seconds", type=click.FloatRange(0.1, 60), help="Longest that an alert waits.  [default: 10]")
-@click.option("--savepoint", metavar="PATH", help="Savepoint or retained checkpoint to continue from.")
-@click.option("--ship-connector", is_flag=True, help="Send the Kafka connector along, for a cluster that lacks it.")
-@click.option("--wait-seconds", type=click.FloatRange(0), default=180.0, show_default=True, help="Until it runs.")
+@submission_options
 @pass_context
 def command(
     context: CommandContext,
@@ -33,9 +32,7 @@ def command(
     scoring job asks for evidence only where it was submitted with the same addresses, so set them where both jobs find
     them: in weir.toml or the environment. The job needs a TaskManager slot of its own beside the others.
     """
-    from deploy.local.jars import fetch_jars
-    from deploy.local.stack import LocalStack
-    from deploy.local.submit import FlinkRest, submit_job
+    from deploy.local.submit import FlinkRest
     from jobs.evidence_settings import service_addresses
 
     settings = context.settings(
@@ -49,21 +46,10 @@ def command(
     rest = FlinkRest(settings.flink_rest_url)
     if rest.running_jobs(JOB_NAME):
         fail("a gathering job runs already: two of them would ask about every request. Cancel it first.")
-    stack = LocalStack(settings.home_dir)
-    is_ours = stack.status()["flink_rest_url"] == settings.flink_rest_url
-    job_id = submit_job(
-        settings.flink_rest_url,
+    submit(
+        settings,
         JOB,
-        (),
-        jars=fetch_jars(stack.jars_folder, say),
-        work_folder=settings.home_dir / "logs",
-        options=stack.flink.job_options() if is_ours else None,
         savepoint=savepoint,
         ship_connector=ship_connector,
-        environment=settings.as_environment(),
+        wait_seconds=wait_seconds,
     )
-    say(f"submitted {job_id}")
-    if wait_seconds:
-        rest.wait_until_running(job_id, wait_seconds)
-        say("it runs")
-    click.echo(job_id)

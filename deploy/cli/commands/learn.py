@@ -3,6 +3,7 @@
 import click
 
 from deploy.cli.context import CommandContext, fail, pass_context, say
+from deploy.cli.submission import submission_options, submit
 
 JOB = "jobs.update_learners"
 JOB_NAME = "update-learners"
@@ -15,9 +16,7 @@ FIXED = {
 @click.command()
 @click.option("--learner", metavar="NAME", help="Learner that follows the labels.  [default: logistic-regression]")
 @click.option("--idle-seconds", type=click.FloatRange(0), help="Go on without a silent partition; 0 waits for ever.")
-@click.option("--savepoint", metavar="PATH", help="Savepoint or retained checkpoint to continue from.")
-@click.option("--ship-connector", is_flag=True, help="Send the Kafka connector along, for a cluster that lacks it.")
-@click.option("--wait-seconds", type=click.FloatRange(0), default=180.0, show_default=True, help="Until it runs.")
+@submission_options
 @pass_context
 def command(
     context: CommandContext,
@@ -32,10 +31,8 @@ def command(
     It learns from the topics decisions and labels, and writes the learner's parameters to model-updates. It needs a
     TaskManager slot of its own beside the scoring job.
     """
-    from deploy.local.jars import fetch_jars
     from deploy.local.savepoints import changes_since
-    from deploy.local.stack import LocalStack
-    from deploy.local.submit import FlinkRest, submit_job
+    from deploy.local.submit import FlinkRest
     from jobs.job_parameters import learner_parameters
 
     settings = context.settings(learner=learner, idle_seconds=idle_seconds)
@@ -45,21 +42,10 @@ def command(
     if savepoint:
         for change in changes_since(savepoint, learner_parameters(settings), FIXED):
             say(f"since the savepoint: {change}")
-    stack = LocalStack(settings.home_dir)
-    is_ours = stack.status()["flink_rest_url"] == settings.flink_rest_url
-    job_id = submit_job(
-        settings.flink_rest_url,
+    submit(
+        settings,
         JOB,
-        (),
-        jars=fetch_jars(stack.jars_folder, say),
-        work_folder=settings.home_dir / "logs",
-        options=stack.flink.job_options() if is_ours else None,
         savepoint=savepoint,
         ship_connector=ship_connector,
-        environment=settings.as_environment(),
+        wait_seconds=wait_seconds,
     )
-    say(f"submitted {job_id}")
-    if wait_seconds:
-        rest.wait_until_running(job_id, wait_seconds)
-        say("it runs")
-    click.echo(job_id)

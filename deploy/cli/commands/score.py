@@ -3,6 +3,7 @@
 import click
 
 from deploy.cli.context import CommandContext, fail, pass_context, say
+from deploy.cli.submission import submission_options, submit
 
 JOB = "jobs.score_transactions"
 JOB_NAME = "score-transactions"
@@ -11,7 +12,6 @@ LEARNER_JOB_NAME = "update-learners"
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--savepoint", metavar="PATH", help="Savepoint or retained checkpoint to continue from.")
 @click.option("--parallelism", type=click.IntRange(1), help="TaskManager slots to use.  [default: 1]")
 @click.option("--shards", type=click.IntRange(1), help="Entity shards; never change them for a running state.")
 @click.option("--microbatch-ms", type=click.IntRange(1), help="Milliseconds of records that are scored together.")
@@ -20,8 +20,7 @@ LEARNER_JOB_NAME = "update-learners"
     type=click.Choice(["raw", "matured"]),
     help="Labels that the risk features count; matured ones need the learner job.  [default: raw]",
 )
-@click.option("--ship-connector", is_flag=True, help="Send the Kafka connector along, for a cluster that lacks it.")
-@click.option("--wait-seconds", type=click.FloatRange(0), default=180.0, show_default=True, help="Until it runs.")
+@submission_options
 @click.option("--again", is_flag=True, help="Submit even though a job scores the same topics already.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @pass_context
@@ -41,10 +40,8 @@ def command(
 
     ARGUMENTS after -- go to the job as they are.
     """
-    from deploy.local.jars import fetch_jars
     from deploy.local.savepoints import changes_since
-    from deploy.local.stack import LocalStack
-    from deploy.local.submit import FlinkRest, submit_job
+    from deploy.local.submit import FlinkRest
     from jobs.job_parameters import scoring_parameters
 
     settings = context.settings(
@@ -61,21 +58,11 @@ def command(
             say(f"since the savepoint: {change}")
     if settings.risk_labels == "matured" and not rest.running_jobs(LEARNER_JOB_NAME):
         say("risk_labels is matured and no learner job runs: no label counts until 'weir learn' has started it")
-    stack = LocalStack(settings.home_dir)
-    is_ours = stack.status()["flink_rest_url"] == settings.flink_rest_url
-    job_id = submit_job(
-        settings.flink_rest_url,
+    submit(
+        settings,
         JOB,
         arguments,
-        jars=fetch_jars(stack.jars_folder, say),
-        work_folder=settings.home_dir / "logs",
-        options=stack.flink.job_options() if is_ours else None,
         savepoint=savepoint,
         ship_connector=ship_connector,
-        environment=settings.as_environment(),
+        wait_seconds=wait_seconds,
     )
-    say(f"submitted {job_id}")
-    if wait_seconds:
-        rest.wait_until_running(job_id, wait_seconds)
-        say("it runs")
-    click.echo(job_id)

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.features.rates import plain_amount
+
 I32 = npt.NDArray[np.int32]
 
 BUCKETS = 8192
@@ -87,8 +89,8 @@ def payment_texts(payment: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """
     amount = ""
     if payment.get("amount_minor") is not None:
-        minor = int(payment["amount_minor"])
-        amount = f"{payment.get('currency', '')} {minor // 100}.{minor % 100:02d}"
+        currency = str(payment.get("currency") or "")
+        amount = f"{currency} {plain_amount(int(payment['amount_minor']), currency)}"
     date = ""
     if payment.get("date"):
         year, month, day = str(payment["date"]).split("-")

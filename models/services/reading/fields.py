@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from models.features.rates import minor_digits, plain_amount
 from models.services.reading.ocr import Line
 
 ALIKE = 0.8
 """Share of matching characters from which two names count as one: OCR errs in about one of a hundred."""
 
 _NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?:[ .,']\d{3})*[.,]\d{2}(?!\d)|(?<![\d.,])\d+[.,]\d{2}(?!\d)")
+_FIGURES = re.compile(r"(?<![\d.,])\d+(?:[ .,']\d{3}(?!\d))*(?![.,]?\d)")
 _DAY = re.compile(r"(?<!\d)(\d{1,2})[./-](\d{1,2})[./-](\d{4})(?!\d)|(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
 _NAMED_DAY = re.compile(
     r"(?<!\d)(\d{1,2})\s*(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s*(\d{4})", re.I
@@ -48,13 +50,7 @@ def check_fields(payment: Mapping[str, Any], lines: Sequence[Line]) -> list[Fiel
     """Compare every field that the payment states."""
     checks = []
     if payment.get("amount_minor") is not None:
-        expected = int(payment["amount_minor"])
-        amounts = [(minor, line) for line in lines for minor in amounts_in(line.text)]
-        checks.append(
-            _check(
-                "amount", money(expected, payment.get("currency")), expected, amounts, lambda minor: money(minor, None)
-            )
-        )
+        checks.append(_check_amount(int(payment["amount_minor"]), str(payment.get("currency") or ""), lines))
     if payment.get("date"):
         days = [(day, line) for line in lines for day in days_in(line.text)]
         checks.append(_check("date", str(payment["date"]), str(payment["date"]), days, str))
@@ -89,9 +85,19 @@ def days_in(text: str) -> list[str]:
     return [f"{y:04d}-{m:02d}-{d:02d}" for y, m, d in days if 1 <= m <= 12 and 1 <= d <= 31]
 
 
-def money(minor: int, currency: object) -> str:
-    """Write an amount: `1234.56`, with its currency before it where there is one."""
-    return f"{currency} {minor // 100}.{minor % 100:02d}" if currency else f"{minor // 100}.{minor % 100:02d}"
+def _check_amount(expected: int, currency: str, lines: Sequence[Line]) -> FieldCheck:
+    shown = f"{currency} {plain_amount(expected, currency)}".strip()
+    if minor_digits(currency) == 2:
+        amounts = [(minor, line) for line in lines for minor in amounts_in(line.text)]
+        return _check("amount", shown, expected, amounts, lambda minor: plain_amount(minor, None))
+    # Without two decimals an amount cannot be told from a count, a year or a number of something: where it was not
+    # read, it stays open.
+    wanted = plain_amount(expected, currency)
+    for line in lines:
+        for found in _FIGURES.finditer(_DAY.sub(" ", line.text)):
+            if re.sub(r"\D", "", found.group()) == re.sub(r"\D", "", wanted):
+                return FieldCheck("amount", shown, True, (wanted,), line.box)
+    return FieldCheck("amount", shown, None, (), None)
 
 
 def _check(name, shown, expected, found, write) -> FieldCheck:  # type: ignore[no-untyped-def]

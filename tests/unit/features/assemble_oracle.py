@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from models.features.assemble import entity_keys
 from models.features.catalogue import CHANNEL_FEATURES, FEATURE_INDEX, FEATURES, HIGH_RISK_MERCHANT_CATEGORIES, STORE
-from models.features.currency import rate_table, to_reference_minor
+from models.features.currency import to_reference_minor
 from models.features.partials import Partials
+from models.features.rates import rate_table
 from models.features.store_spec import DAY_MS, HOUR_MS
 from models.features.touches import BENEFICIARY, DEVICE, ORIGINATOR
 from schemas.columns import CHANNELS, F32, F64, I64, Bool, StringColumn, TransactionColumns

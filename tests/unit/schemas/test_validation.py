@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from babel.core import get_global
 
-from models.features.currency import rate_table
+from models.features.rates import rate_table
 from schemas.validate import EARLIEST_MS, known_currencies, validate_labels, validate_transactions
 from tests.builders import NOON_MS, a_label, a_transaction, label_columns, transaction_columns
 

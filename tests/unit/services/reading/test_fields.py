@@ -54,6 +54,23 @@ def test_another_amount_disagrees_and_is_named() -> None:
     assert check.expected == "EUR 1234.56"
 
 
+@pytest.mark.parametrize(
+    ("minor", "currency", "shown", "written"),
+    [
+        (150_000, "JPY", "JPY 150000", "Total ¥150,000"),
+        (150_000, "JPY", "JPY 150000", "150 000 JPY"),
+        (1_500, "KWD", "KWD 1.500", "KWD 1.500"),
+        (1_500, "KWD", "KWD 1.500", "1,500 KD"),
+    ],
+)
+def test_an_amount_without_two_decimals_is_found_or_open(minor: int, currency: str, shown: str, written: str) -> None:
+    payment = {"amount_minor": minor, "currency": currency}
+    (check,) = check_fields(payment, lines("Invoice 77, 13.04.2025", written))
+    assert (check.agrees, check.expected, check.box) == (True, shown, (10, 20, 200, 35))
+    (check,) = check_fields(payment, lines("Invoice 77", "7 pieces at 15.00", "13.04.2025"))
+    assert (check.agrees, check.read) == (None, ())
+
+
 def test_what_was_not_read_is_open_and_not_wrong() -> None:
     assert [check.agrees for check in check_fields(PAYMENT, [])] == [None] * 4
     (goods,) = check_fields({"goods": "olive oil"}, lines("steel pipes"))
