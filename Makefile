@@ -3,7 +3,7 @@
 
 PYTHON   ?= python3.11
 DURATION ?=
-TESTS    ?= tests
+TESTS    ?=
 ARGS     ?=
 FILE     ?=
 
@@ -26,8 +26,14 @@ setup: .venv/made-test  ## Make .venv with everything but the training packages 
 
 jars: .weir/jars/complete  ## Fetch the Kafka broker and the Flink connector by Maven (once).
 
+# Unit tests share nothing and take every core; the others share one stack.
 test: setup jars  ## Run every test. TESTS=tests/unit for a part, ARGS='-k name' for pytest.
-	$(RUN) -m pytest $(TESTS) $(ARGS)
+ifeq ($(TESTS)$(ARGS),)
+	$(RUN) -m pytest tests/unit --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(RUN) -m pytest tests --ignore tests/unit
+else
+	$(RUN) -m pytest $(or $(TESTS),tests) $(ARGS)
+endif
 
 lint: setup  ## Check style (ruff), types (mypy) and the direction of imports.
 	$(BIN)/ruff check .
