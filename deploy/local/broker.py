@@ -14,7 +14,7 @@ from deploy.local import processes
 from deploy.local.errors import ServiceNotReadyError
 from deploy.local.jars import Jars
 from deploy.local.processes import OwnedProcess
-from deploy.local.tools import find_java, heap_options, quick_compiler
+from deploy.local.tools import failure_options, find_java, heap_options, quick_compiler
 
 READY_SECONDS = 150.0  # 3 s on an idle 2-core machine; far more where every core is taken, and the log is recovered
 LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -105,6 +105,7 @@ class Broker:
                 "-XX:MaxGCPauseMillis=20",
                 "-XX:+ExplicitGCInvokesConcurrent",
                 *heap_options(),
+                *failure_options(self.logs, "broker"),
                 *(quick_compiler() if self.quick_start else []),
                 "-Djava.awt.headless=true",
                 f"-Dlog4j2.configurationFile={LOG4J}",

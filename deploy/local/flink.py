@@ -23,7 +23,7 @@ from deploy.local import processes
 from deploy.local.errors import StackError
 from deploy.local.jars import Jars
 from deploy.local.processes import OwnedProcess
-from deploy.local.tools import find_java, heap_options, quick_compiler
+from deploy.local.tools import failure_options, find_java, heap_options, quick_compiler
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -294,6 +294,7 @@ class FlinkCluster:
         return [
             str(find_java()),
             *sizes,
+            *failure_options(self.logs, name),
             "-XX:+IgnoreUnrecognizedVMOptions",
             *JAVA_OPENS,
             "-Djava.awt.headless=true",

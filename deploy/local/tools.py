@@ -75,6 +75,14 @@ def heap_options() -> list[str]:
 def quick_compiler() -> list[str]:
     """Return the option for a JVM of seconds or minutes: only its quick compiler works.
 
-    The other one makes code that is twice as fast, and takes half a core for a minute to make it.
+    The other one makes faster code, and takes half a core for the first minute to make it.
     """
     return ["-XX:TieredStopAtLevel=1"]
+
+
+def failure_options(logs: Path, name: str) -> list[str]:
+    """Return options for how a JVM fails: at once where its heap is full, and with its crash report among the logs.
+
+    Native code that Python is called through does not look at allocations that failed, and crashes some time later.
+    """
+    return ["-XX:+ExitOnOutOfMemoryError", f"-XX:ErrorFile={logs / name}.crash-%p.log"]

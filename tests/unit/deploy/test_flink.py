@@ -107,3 +107,13 @@ def test_a_cluster_of_minutes_leaves_out_the_second_compiler(
     monkeypatch.setattr("deploy.local.processes.start", lambda name, command, *rest: started.append(command))
     cluster(tmp_path, quick_start=quick_start).launch_taskmanager("taskmanager-0", "id")
     assert ("-XX:TieredStopAtLevel=1" in started[0]) is quick_start
+
+
+def test_a_full_heap_ends_a_taskmanager_and_a_crash_is_reported_among_the_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("deploy.local.processes.start", lambda name, command, *rest: started.append(command))
+    cluster(tmp_path).launch_taskmanager("taskmanager-0", "id")
+    assert "-XX:+ExitOnOutOfMemoryError" in started[0]
+    assert f"-XX:ErrorFile={tmp_path / 'logs' / 'taskmanager-0.crash-%p.log'}" in started[0]
