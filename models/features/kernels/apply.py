@@ -23,9 +23,11 @@ from models.features.kernels.memory import (
 )
 from models.features.kernels.prefetch import (
     BLOCK_AHEAD,
+    EDGES_AHEAD,
     ITEMS_AHEAD,
     SLOT_AHEAD,
     request_block,
+    request_edges,
     request_items,
     request_slot,
 )
@@ -125,8 +127,8 @@ def _read_track(heap, dirty, slot, track, time_ms, other, own, edges, needs, edg
 
 
 @njit(**KERNEL)
-def _look_ahead(heap, touches, i):
-    for ahead in (SLOT_AHEAD, BLOCK_AHEAD, ITEMS_AHEAD):
+def _look_ahead(heap, touches, i, edge_count):
+    for ahead in (SLOT_AHEAD, BLOCK_AHEAD, ITEMS_AHEAD, EDGES_AHEAD):
         if i + ahead < len(touches):
             touch = touches[i + ahead]
             role = np.int64(touch["role"])
@@ -137,6 +139,8 @@ def _look_ahead(heap, touches, i):
             for place in range(1, 2 if role == DEVICE else 3):  # both sides of an account's history are read
                 if ahead == BLOCK_AHEAD:
                     request_block(heap, key, place)
+                elif ahead == EDGES_AHEAD:
+                    request_edges(heap, key, place, np.int64(touch["other"]), edge_count[place - 1])
                 else:
                     request_items(heap, key, place, np.int64(touch["other"]))
 
@@ -152,7 +156,7 @@ def apply_touches(
     """
     dirty[0] = 1
     for i in range(start, len(touches)):
-        _look_ahead(heap, touches, i)
+        _look_ahead(heap, touches, i, edge_count)
         touch = touches[i]
         role = np.int64(touch["role"])
         key = _entity_key(np.int64(touch["entity"]), role)

@@ -27,6 +27,7 @@ from models.features.kernels.memory import (
     mark,
     mark_range,
 )
+from models.features.kernels.prefetch import PAIRS_AHEAD, request_pair
 from models.features.kernels.squares import KERNEL
 from models.features.store_spec import MAX_PAIR_WINDOWS
 
@@ -168,12 +169,19 @@ def copy_large(heap, dirty, block, target):
 
 
 @njit(**KERNEL)
-def make_gap(heap, dirty, block, at, amount, squares_high, squares_low):
-    """Move the items from `at` on by one position, for a late item of this amount and square to go in."""
-    mask = capacity_of(heap[block + CLASS]) - 1
+def make_gap(heap, dirty, block, at, amount, squares_high, squares_low, has_hints):
+    """Move the items from `at` on by one position, for a late item of this amount and square to go in.
+
+    `has_hints` says whether somebody reads the hints of this track's pairs.
+    """
+    capacity = capacity_of(heap[block + CLASS])
+    mask = capacity - 1
     head, tail = heap[block + HEAD], heap[block + TAIL]
     owner = heap[block + OWNER]
     for position in range(tail - 1, at - 1, -1):
+        ahead = item(block, mask, max(position - PAIRS_AHEAD, head))
+        if has_hints or heap[ahead + NEXT] == NONE:
+            request_pair(heap, owner, heap[ahead + OTHER])
         source, copy = item(block, mask, position), item(block, mask, position + 1)
         for field in range(LARGE_FIELDS):
             heap[copy + field] = heap[source + field]
@@ -189,11 +197,26 @@ def make_gap(heap, dirty, block, at, amount, squares_high, squares_low):
         elif previous >= head:
             heap[item(block, mask, previous) + NEXT] = position + 1
             mark(dirty, item(block, mask, previous))
-        if heap[copy + NEXT] != NONE:
+        is_newest = heap[source + NEXT] == NONE
+        if not is_newest:
             heap[copy + NEXT] += 1
-        entry = find_pair(heap, owner, heap[copy + OTHER])
-        for word in range(entry + LAST_AT, entry + HINTS + MAX_PAIR_WINDOWS):
-            if heap[word] == position:
-                heap[word] = position + 1
-        mark(dirty, entry)
-        mark_range(dirty, copy, LARGE_FIELDS)
+        if is_newest or has_hints:  # nothing else names the position of an item
+            entry = find_pair(heap, owner, heap[source + OTHER])
+            for word in range(entry + LAST_AT, entry + HINTS + MAX_PAIR_WINDOWS):
+                if heap[word] == position:
+                    heap[word] = position + 1
+            mark(dirty, entry)
+    _mark_items(dirty, block, capacity, at, tail + 1)
+
+
+@njit(**KERNEL)
+def _mark_items(dirty, block, capacity, start, end):
+    """Mark the pages of the items in [start, end), which may go round the end of the ring."""
+    mask = capacity - 1
+    if end - start >= capacity:
+        mark_range(dirty, item(block, mask, 0), LARGE_FIELDS * capacity)
+    elif start & mask <= (end - 1) & mask:
+        mark_range(dirty, item(block, mask, start), LARGE_FIELDS * (end - start))
+    else:
+        mark_range(dirty, item(block, mask, start), LARGE_FIELDS * (capacity - (start & mask)))
+        mark_range(dirty, item(block, mask, 0), LARGE_FIELDS * (((end - 1) & mask) + 1))

@@ -99,10 +99,9 @@ def advance(heap, dirty, block, time_ms, edges, needs, track, edge_count):
 
 
 @njit(**KERNEL)
-def _end_before(heap, block, mask, time_ms):
-    """Return the position behind the last item at or before `time_ms`."""
-    head, low, high = heap[block + HEAD], heap[block + HEAD], heap[block + TAIL]
-    step = 1
+def _end_before(heap, block, mask, time_ms, high):
+    """Return the position behind the last item at or before `time_ms`, given that it is at most `high`."""
+    head, step = heap[block + HEAD], 1
     while high - step >= head and heap[item(block, mask, high - step) + TIME] > time_ms:
         high -= step
         step *= 2
@@ -188,7 +187,7 @@ def read_large(heap, dirty, block, time_ms, other, own, edges, needs, track, edg
         advance(heap, dirty, block, time_ms, edges, needs, track, edge_count)
     is_current = time_ms == heap[block + AS_OF]
     head, tail = heap[block + HEAD], heap[block + TAIL]
-    end = tail if is_current else _end_before(heap, block, mask, time_ms)
+    end = tail if is_current else _end_before(heap, block, mask, time_ms, heap[block + TAIL])
     newest = item(block, mask, end - 1)
     if own == 1 and end > head and heap[newest + TIME] == time_ms and heap[newest + OTHER] == other:
         end -= 1
@@ -205,8 +204,7 @@ def read_large(heap, dirty, block, time_ms, other, own, edges, needs, track, edg
         start = low
         if not is_current:
             since = time_ms - edges[track, e]
-            while start > head and heap[item(block, mask, start - 1) + TIME] >= since:
-                start -= 1
+            start = _end_before(heap, block, mask, since - 1, low)
         start = min(start, end)
         need = needs[track, e]
         read[track, READ_COUNT + e] = end - start
@@ -288,6 +286,15 @@ def _link(heap, dirty, block, mask, at, amount, other):
     return before, after
 
 
+@njit(inline="always", **KERNEL)
+def _has_hints(needs, track, edge_count):
+    found = False
+    for e in range(edge_count):
+        if needs[track, e] & NEEDS_PAIR:
+            found = True
+    return found
+
+
 @njit(**KERNEL)
 def insert_large(heap, dirty, block, time_ms, amount, other, limit, retention, edges, needs, track, edge_count):
     """Add an item behind those of its time; there is room. Forget what is too old or too much."""
@@ -295,7 +302,7 @@ def insert_large(heap, dirty, block, time_ms, amount, other, limit, retention, e
     mask = capacity - 1
     if time_ms > heap[block + AS_OF]:
         advance(heap, dirty, block, time_ms, edges, needs, track, edge_count)
-    at = _end_before(heap, block, mask, time_ms)
+    at = _end_before(heap, block, mask, time_ms, heap[block + TAIL])
     if heap[block + TAIL] - heap[block + HEAD] >= limit:
         heap[FORGOTTEN] += 1
         if at == heap[block + HEAD]:
@@ -309,7 +316,7 @@ def insert_large(heap, dirty, block, time_ms, amount, other, limit, retention, e
         heap[LATE] += 1
         total = heap[here + TOTAL]
         high, low = heap[here + SQUARES_HIGH], heap[here + SQUARES_LOW]
-        make_gap(heap, dirty, block, at, amount, squares_high, squares_low)
+        make_gap(heap, dirty, block, at, amount, squares_high, squares_low, _has_hints(needs, track, edge_count))
     elif tail > heap[block + HEAD]:
         newest = item(block, mask, tail - 1)
         total = heap[newest + TOTAL] + heap[newest + AMOUNT]
