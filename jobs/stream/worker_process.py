@@ -7,6 +7,7 @@ lock. What stays behind is a process of 250 MB for every TaskManager that was ki
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -22,6 +23,7 @@ LOOK_SECONDS = 1.0
 NICE = 10
 """Of that process: scoring comes first where both want a core, and evidence has seconds."""
 
+_TASKS = Path("/proc/self/task")
 _started = threading.Lock()
 
 
@@ -61,12 +63,18 @@ def serve_taskmanager() -> None:
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     if main is None or main.name != WORKER_MODULE or not _started.acquire(blocking=False):
         return
-    if hasattr(os, "setpriority"):
-        own = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, 0, max(own, NICE))  # a smaller number may not be asked for
+    _stand_back()
     found = next((process for process in ancestors(os.getpid()) if process.name == TASKMANAGER), None)
     if found is not None:
         threading.Thread(target=_watch, args=(found,), name="taskmanager-watch", daemon=True).start()
+
+
+def _stand_back() -> None:
+    """Lower the priority of every thread: on Linux each has its own, and takes that of the one that starts it."""
+    for thread in _TASKS.iterdir() if _TASKS.exists() else (Path("0"),):
+        with contextlib.suppress(OSError):  # it may have ended
+            own = os.getpriority(os.PRIO_PROCESS, int(thread.name))
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), max(own, NICE))  # a smaller number may not be asked for
 
 
 def _watch(taskmanager: _Process) -> None:

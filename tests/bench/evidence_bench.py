@@ -57,7 +57,8 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--lead-seconds", type=float, default=4.0, help="before each, left out")
     parser.add_argument("--warm-up-seconds", type=float, default=90.0)
     parser.add_argument("--accounts", type=int, default=50_000, help="of the simulated population")
-    parser.add_argument("--share", type=float, default=0.2, help="share of transactions with a document")
+    parser.add_argument("--share", type=float, default=0.02, help="share of transactions with a document")
+    parser.add_argument("--alert-share", type=float, default=0.2, help="share of transactions that the model alerts on")
     parser.add_argument("--no-kills", action="store_true", help="measure latency only")
     parser.add_argument("--no-latency", action="store_true", help="count over kills only")
     parser.add_argument("--home", type=Path, default=HOME / "bench-evidence", help="folder of the stack; deleted")
@@ -247,6 +248,7 @@ def main(argv: list[str]) -> int:
                     warm_up_seconds=options.warm_up_seconds,
                     accounts=options.accounts,
                     share=options.share,
+                    alert_share=options.alert_share,
                 )
                 for result in measure_latency(steps, plan, say):
                     print_latency(console, result)

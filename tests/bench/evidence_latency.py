@@ -19,6 +19,7 @@ import psutil
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local.stack import LocalStack
+from tests.bench.alert_share import alerting_model
 from tests.bench.measures import BenchError, CpuMeter, Helper, latency_summary
 from tests.bench.openloop import JOB, Run, job_arguments
 from tests.side_service import VERSION, SideService
@@ -52,6 +53,8 @@ class LatencyPlan:
         Of the simulated population.
     share
         Of transactions with a document, in the steps with evidence.
+    alert_share
+        Of transactions that the model has reviewed: a percentile of a hundred alerts would say nothing.
     """
 
     behaviours: tuple[str, ...]
@@ -62,6 +65,7 @@ class LatencyPlan:
     warm_up_seconds: float
     accounts: int
     share: float
+    alert_share: float
 
     @property
     def steps(self) -> int:
@@ -82,6 +86,7 @@ def measure_latency(stack: LocalStack, plan: LatencyPlan, say: Callable[[str], N
             "WEIR_EVIDENCE_VISION_URL": service.url,
             "WEIR_EVIDENCE_VISION_VERSION": VERSION,
             "WEIR_EVIDENCE_VISION_OUTPUT": "probability",
+            "WEIR_MODELS_DIR": str(alerting_model(stack.home / "model", plan.alert_share, plan.accounts)),
         }
         job = stack.submit(JOB, job_arguments(1), environment=environment)
         gather = stack.submit(GATHER, environment=environment)

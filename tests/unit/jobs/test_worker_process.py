@@ -13,12 +13,15 @@ from jobs.stream.worker_process import NICE
 ROOT = Path(__file__).parents[3]
 # As pyflink-udf-runner.sh starts a worker: from a shell that outlives the TaskManager.
 WORKER = """
-import os, sys, types, time
+import os, sys, threading, types, time
 sys.modules["__main__"].__spec__ = types.SimpleNamespace(name="pyflink.fn_execution.beam.beam_boot")
 from jobs.stream.worker_process import serve_taskmanager
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 serve_taskmanager()
 serve_taskmanager()
-print("watching at", os.getpriority(os.PRIO_PROCESS, 0), flush=True)
+threads = [int(thread) for thread in os.listdir("/proc/self/task")]
+assert len(threads) == 3
+print("watching at", min(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads), flush=True)
 time.sleep(600)
 """
 TASKMANAGER = """
