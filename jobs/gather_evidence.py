@@ -46,8 +46,8 @@ OTHERS = "others"
 NO_TIMEOUT = 0
 """Of Flink: it would be a thread for each record, and fail the job. Every call is bounded by the function itself."""
 BUNDLE_MS = 200
-"""A record waits at most so long in the JVM for company before it crosses into Python: each crossing costs milliseconds of
-the cores that score, and what ends is seen a checkpoint later anyhow."""
+"""A record waits at most so long in the JVM for company before it crosses into Python: each crossing costs milliseconds
+of the cores that score, and what ends is seen a checkpoint later anyhow."""
 
 
 def taken_up(settings: Settings) -> int:
