@@ -30,6 +30,9 @@ BEHAVIOURS = (CONTROL, "fast", "slow", "hang", "dead")
 BLOCK = (False, True, True, False)
 """Whether a step has evidence."""
 WARM_UP_RATE = 5_000
+WARM_UP_SHARE = 0.1
+"""Of transactions with a document meanwhile: thousands of requests, until the JVM of the gathering job has compiled
+what it runs, which takes it half an hour at the rate of the steps."""
 DRAIN_SECONDS = 4.0  # of a step, about: until its last decision is in the ledger; only for what the plan says of time
 
 
@@ -98,17 +101,17 @@ def measure_latency(stack: LocalStack, plan: LatencyPlan, say: Callable[[str], N
         events += int(WARM_UP_RATE * plan.warm_up_seconds)
         task = {"servers": servers, "topic": "weir.transactions", "events": events, "accounts": plan.accounts}
         task["end_ms"] = time.time_ns() // 1_000_000
-        # Two senders of one stream, of which each skips what the other sends: events of two streams would be late to
+        # Senders of one stream, of which each skips what the others send: events of two streams would be late to
         # each other by days, and late ones cost the entity store more.
         senders = [
-            Helper("tests.bench.sender", {**task, "seed": 7, "evidence_share": share * plan.share}) for share in (0, 1)
+            Helper("tests.bench.sender", {**task, "seed": 7, "evidence_share": share})
+            for share in (0.0, plan.share, WARM_UP_SHARE)
         ]
         try:
             reader.answer()
             run = Run(stack, job, reader, senders[0])
             say(f"warming up for {plan.warm_up_seconds:.0f} s; all takes about {plan.minutes:.0f} minutes")
-            for number in range(2):
-                _step(run, senders, number, WARM_UP_RATE, 0.0, plan.warm_up_seconds / 2)
+            _step(run, senders, len(senders) - 1, WARM_UP_RATE, 0.0, plan.warm_up_seconds)
             for name in plan.behaviours:
                 yield _behaviour(stack, service, run, senders, plan, name, say)
         finally:
@@ -123,10 +126,11 @@ def measure_latency(stack: LocalStack, plan: LatencyPlan, say: Callable[[str], N
 def _step(
     run: Run, senders: list[Helper], number: int, rate: int, lead_seconds: float, seconds: float
 ) -> dict[str, Any]:
-    """Let one of the senders send a step; the other one skips it."""
+    """Let one of the senders send a step; the others skip it."""
     run.sender = senders[number]
     result = run.step(rate, lead_seconds, seconds)
-    senders[1 - number].ask({"skip": {"count": int(rate * (lead_seconds + seconds))}})
+    for other in senders[:number] + senders[number + 1 :]:
+        other.ask({"skip": {"count": int(rate * (lead_seconds + seconds))}})
     return result
 
 

@@ -10,6 +10,13 @@ from deploy.cli.context import CommandContext, pass_context, say
 
 @click.command()
 @click.option("--taskmanagers", type=click.IntRange(0), help="TaskManagers.  [default: the parallelism and a spare]")
+@click.option(
+    "--taskmanager-heap-mib",
+    type=click.IntRange(512),
+    default=1536,
+    show_default=True,
+    help="Java heap of each TaskManager, which holds the state of jobs and, while a checkpoint is written, copies of it.",
+)
 @click.option("--without-flink", is_flag=True, help="Start Kafka and Redis only.")
 @click.option("--transaction-partitions", type=click.IntRange(1), default=4, show_default=True, help="For a new topic.")
 @click.option(
@@ -24,6 +31,7 @@ from deploy.cli.context import CommandContext, pass_context, say
 def command(
     context: CommandContext,
     taskmanagers: int | None,
+    taskmanager_heap_mib: int,
     without_flink: bool,
     transaction_partitions: int,
     services: tuple[str, ...],
@@ -34,6 +42,7 @@ def command(
     Everything runs on free loopback ports, with its data under .weir. The first time, the broker's jars are fetched by
     Maven (about 60 MB). A stack that runs already is left as it is.
     """
+    from deploy.local.flink import FlinkMemory
     from deploy.local.stack import LocalStack, StackOptions
 
     settings = context.settings()
@@ -45,6 +54,7 @@ def command(
         checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
         buffer_timeout_ms=settings.buffer_timeout_ms,
         services=services,
+        flink_memory=FlinkMemory(task_heap=taskmanager_heap_mib - FlinkMemory.framework_heap),
         keeper=True,
     )
     started = time.monotonic()
