@@ -15,7 +15,7 @@ from deploy.cli.context import CommandContext, pass_context, say
     type=click.IntRange(512),
     default=1536,
     show_default=True,
-    help="Java heap of each TaskManager, which holds the state of jobs and, while a checkpoint is written, copies of it.",
+    help="Java heap of each TaskManager, which holds the state of jobs, and copies of it during checkpoints.",
 )
 @click.option("--without-flink", is_flag=True, help="Start Kafka and Redis only.")
 @click.option("--transaction-partitions", type=click.IntRange(1), default=4, show_default=True, help="For a new topic.")
