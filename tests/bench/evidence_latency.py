@@ -31,8 +31,8 @@ BLOCK = (False, True, True, False)
 """Whether a step has evidence."""
 WARM_UP_RATE = 5_000
 WARM_UP_SHARE = 0.1
-"""Of transactions with a document meanwhile: thousands of requests, until the JVM of the gathering job has compiled
-what it runs, which takes it half an hour at the rate of the steps."""
+"""Of transactions with a document meanwhile: thousands of requests, as many as half an hour of the steps'
+rate. What is measured is a gathering job that has run for a while, not one that has just begun."""
 DRAIN_SECONDS = 4.0  # of a step, about: until its last decision is in the ledger; only for what the plan says of time
 
 
