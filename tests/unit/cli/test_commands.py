@@ -17,6 +17,8 @@ from deploy.cli.main import weir
 from deploy.cli.replay.verified import parts_of_verification
 from deploy.cli.since import SINCE
 from deploy.load.plan import LoadError, LoadPlan
+from deploy.local.errors import StackError
+from deploy.local.stack import StackOptions
 from jobs.stream import topic_reader
 from jobs.stream.alert_reader import AlertFilter
 from models.replay.audit import FieldDifference, Verification
@@ -77,6 +79,19 @@ def test_a_broker_that_is_not_there_is_told_in_a_sentence(monkeypatch: pytest.Mo
     result = CliRunner().invoke(weir, ["--bootstrap-servers", "127.0.0.1:1", "alerts"])
     assert result.exit_code == 1
     assert "Kafka does not answer" in result.output
+
+
+def test_the_heap_that_is_asked_for_is_a_taskmanagers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[StackOptions] = []
+
+    def stack(home: Path, options: StackOptions, progress: object) -> None:
+        asked.append(options)
+        raise StackError("enough seen")
+
+    monkeypatch.setattr("deploy.local.stack.LocalStack", stack)
+    for arguments in (["up"], ["up", "--taskmanager-heap-mib", "4096"]):
+        CliRunner().invoke(weir, arguments)
+    assert [options.flink_memory.taskmanager_heap for options in asked] == [1536, 4096]
 
 
 def test_a_file_with_an_unknown_column_in_the_mapping_is_wrong_usage(tmp_path: Path) -> None:
