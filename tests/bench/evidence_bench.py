@@ -201,10 +201,16 @@ def print_latency(console: Console, result: dict[str, Any]) -> None:
     for label in ("without", "with"):
         alerts = result[f"alerts_{label}_ms"]
         console.print(f"  {label:<8}{alerts['count']:>7,} alerts  p50 {alerts['p50']} ms  p99 {alerts['p99']} ms")
-    console.print(
-        f"  ratio of p99 {result['p99_ratio']:.2f} of alerts, {result['decisions_p99_ratio']:.2f} of decisions; "
-        f"of blocks {result['p99_ratio_of_blocks']}"
-    )
+    for kind, name in (("alerts", "p99_ratio"), ("decisions", "decisions_p99_ratio")):
+        low, high = result[f"{name}_interval"]
+        console.print(f"  ratio of p99 of {kind} {result[name]:.2f}, 95% interval {low:.2f} to {high:.2f}")
+    console.print(f"  of blocks, alerts: {result['p99_ratio_of_blocks']}")
+
+
+def save(results: dict[str, Any], path: Path) -> None:
+    """Write all results."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def main(argv: list[str]) -> int:
@@ -253,14 +259,14 @@ def main(argv: list[str]) -> int:
                 for result in measure_latency(steps, plan, say):
                     print_latency(console, result)
                     results.setdefault("latency", {})[result["service"]] = {**about, **result}
+                    save(results, options.out)  # what has been measured is kept, whatever comes of the rest
     except (BenchError, AssertionError) as error:
         console.print(f"[red]the promise or the measurement is broken:[/] {error}")
         return 1
     finally:
         steps.down(delete_data=True)  # of the same folder as the other
         shutil.rmtree(options.home, ignore_errors=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    save(results, options.out)
     say(f"wrote {options.out.name}")
     return 0
 

@@ -2,9 +2,10 @@
 
 Each behaviour of the service is measured in blocks of four equal steps: without, with, with, without evidence. Both
 kinds of step have the same mean moment then, so that a host which gets slower or faster does not look like an effect of
-evidence. Percentiles are taken over all steps of a kind. What of a ratio is noise is shown by the ratio of each block,
-and by `control`, whose steps are all without evidence. Of decisions there are many more than of alerts, which leave
-with them: their ratio is the steadier one.
+evidence. Percentiles are taken over all steps of a kind. What of a ratio is noise is shown by its interval (bootstrap
+over steps, since events of one step share its bad moments), by the ratio of each block, and by `control`, whose steps
+are all without evidence. Of decisions there are many more than of alerts, which leave with them: their ratio is the
+steadier one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local.stack import LocalStack
 from tests.bench.alert_share import alerting_model
+from tests.bench.bootstrap import percentile_ratio, ratio_interval
 from tests.bench.measures import BenchError, CpuMeter, Helper, latency_summary
 from tests.bench.openloop import JOB, Run, job_arguments
 from tests.side_service import VERSION, SideService
@@ -164,7 +166,9 @@ def _behaviour(
             for kind, parts in seen.items():
                 pairs = run.window[kind]
                 parts[with_evidence].append(pairs[:, 1] - pairs[:, 0])
-        ratios.append(_ratio(*(np.concatenate(seen["alerts"][has][-2:]) for has in (False, True))))
+        if not all(len(latencies) for has in (False, True) for latencies in seen["alerts"][has]):
+            raise BenchError("a step had no alerts: raise --rate or --seconds")
+        ratios.append(_ratio({has: parts[-2:] for has, parts in seen["alerts"].items()}))
         say(f"{name}: block {block + 1} of {plan.blocks}, p99 with to without evidence {ratios[-1]:.2f}")
     together = {kind: {has: np.concatenate(parts[has]) for has in parts} for kind, parts in seen.items()}
     return {
@@ -177,9 +181,11 @@ def _behaviour(
             for kind in seen
             for has, label in ((False, "without"), (True, "with"))
         },
-        "p99_ratio": _ratio(together["alerts"][False], together["alerts"][True]),
+        "p99_ratio": _ratio(seen["alerts"]),
+        "p99_ratio_interval": _interval(seen["alerts"]),
         "p99_ratio_of_blocks": ratios,
-        "decisions_p99_ratio": _ratio(together["decisions"][False], together["decisions"][True]),
+        "decisions_p99_ratio": _ratio(seen["decisions"]),
+        "decisions_p99_ratio_interval": _interval(seen["decisions"]),
         **{
             f"cores_{label}": {
                 name: round(float(np.mean([one[name] for one in cores[has]])), 3) for name in cores[has][0]
@@ -196,10 +202,12 @@ def _workers(stack: LocalStack) -> dict[str, int]:
     return {f"{child.pid}": child.pid for child in children if "python" in child.name()}
 
 
-def _ratio(without: Any, with_evidence: Any) -> float:
-    if not len(without) or not len(with_evidence):
-        raise BenchError("a block had no alerts: raise --rate or --seconds")
-    return round(float(np.percentile(with_evidence, 99) / np.percentile(without, 99)), 3)
+def _ratio(steps: dict[bool, list[Any]]) -> float:
+    return round(percentile_ratio(steps[True], steps[False], 99), 3)
+
+
+def _interval(steps: dict[bool, list[Any]]) -> list[float]:
+    return [round(bound, 3) for bound in ratio_interval(steps[True], steps[False], 99)]
 
 
 def requests_so_far(stack: LocalStack) -> int:
