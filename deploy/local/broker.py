@@ -104,7 +104,7 @@ class Broker:
                 "-XX:+UseG1GC",
                 "-XX:MaxGCPauseMillis=20",
                 "-XX:+ExplicitGCInvokesConcurrent",
-                *heap_options(),
+                *heap_options(self.quick_start),
                 *failure_options(self.logs, "broker"),
                 *(quick_compiler() if self.quick_start else []),
                 "-Djava.awt.headless=true",

@@ -248,7 +248,7 @@ class FlinkCluster:
             Its name in Flink: new at every start, so that the JobManager never takes it for its dead predecessor.
         """
         heap = self.memory.taskmanager_heap
-        collector = ["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=50"]
+        collector = ["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
         return processes.start(
             name,
             [
@@ -260,7 +260,7 @@ class FlinkCluster:
                         f"-XX:MaxDirectMemorySize={self.memory.taskmanager_direct}m",
                         f"-XX:MaxMetaspaceSize={self.memory.metaspace}m",
                         *collector,
-                        *heap_options(),
+                        *heap_options(self.quick_start),
                         *(quick_compiler() if self.quick_start else []),
                     ],
                 ),

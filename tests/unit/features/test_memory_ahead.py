@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from models.features.memory_ahead import MemoryAhead
+from models.features.memory_ahead import MemoryAhead, _smallest, _Wanted
 
 
 def is_known() -> bool:
@@ -74,3 +76,24 @@ def test_memory_comes_and_what_it_holds_stays() -> None:
     del owner
     gc.collect()
     wait_until(lambda: not thread.is_alive())
+
+
+@given(st.integers(0, 1 << 24), st.integers(1, 1 << 24))
+def test_chunks_are_all_that_was_asked_for_and_end_with_large_pages(address: int, length: int) -> None:
+    wanted, chunks = _Wanted(np.zeros(0, np.int64), address, address + length), []
+    while wanted.address < wanted.until:
+        chunks.append(wanted.next_chunk())
+    ends = [start + size for start, size in chunks]
+    assert [start for start, _ in chunks] == [address, *ends[:-1]]
+    assert ends[-1] == address + length
+    assert all(end % (2 << 20) == 0 for end in ends[:-1])
+    assert max(size for _, size in chunks) <= 2 << 20
+
+
+def test_what_the_next_blocks_need_does_not_wait_for_a_table() -> None:
+    words = np.zeros(0, np.int64)
+    table, blocks = _Wanted(words, 0, 64 << 20), _Wanted(words, 0, 4 << 20)
+    assert _smallest([table, blocks]) is blocks
+    while table.until - table.address >= blocks.until - blocks.address:
+        table.next_chunk()
+    assert _smallest([table, blocks]) is table  # it is nearly there

@@ -1,4 +1,4 @@
-"""Threads that write checkpoints get a lower priority, others keep theirs."""
+"""Threads that write checkpoints or compile get a lower priority, others keep theirs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from jobs.stream.background_threads import NICE, BackgroundThreads
+from jobs.stream.background_threads import BackgroundThreads
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of single threads are Linux's")
-def test_only_threads_that_write_checkpoints_stand_back() -> None:
-    names = {"AsyncOperations-thread-1": NICE, "decide (1/1)": os.getpriority(os.PRIO_PROCESS, 0)}
+def test_only_threads_that_write_checkpoints_or_compile_stand_back() -> None:
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    names = {
+        "AsyncOperations-thread-1": 15,
+        "C2 CompilerThread0": 5,
+        "decide (1/1)": usual,
+        "C1 CompilerThread0": usual,
+    }
     named, done = threading.Barrier(1 + len(names)), threading.Event()
     ids: dict[str, int] = {}
 
