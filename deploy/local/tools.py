@@ -73,7 +73,7 @@ def heap_options(quick_start: bool) -> list[str]:
     Parameters
     ----------
     quick_start
-        For a JVM of minutes: its heap comes as it is used, for that start takes a second for each GiB.
+        For a JVM of minutes: its heap comes as it is used, and its start waits for none of it.
     """
     pages = ["-XX:+UseTransparentHugePages"] if sys.platform == "linux" else []
     return pages if quick_start else [*pages, "-XX:+AlwaysPreTouch"]

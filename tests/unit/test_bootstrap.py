@@ -27,7 +27,7 @@ def test_interval_covers_the_true_ratio_about_as_often_as_it_says(scale: float) 
         random = np.random.default_rng(seed)
         low, high = ratio_interval(steps_of(random, 12, 0.3, scale), steps_of(random, 12, 0.3), 99, draws=100)
         covered += low <= scale <= high
-    # An interval that took events for independent would cover some 25%.
+    # What steps share is most of the spread here: an interval that took events for independent would cover far less.
     assert covered >= 0.8 * 40
 
 
