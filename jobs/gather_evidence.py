@@ -109,6 +109,7 @@ def submit(settings: Settings) -> None:
     # What has ended is known for a day: on disk, where a checkpoint saves no more than what is new.
     configuration.set_string("state.backend.type", "rocksdb")
     configuration.set_string("execution.checkpointing.incremental", "true")
+    configuration.set_string("state.changelog.enabled", "false")
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)
     evidence_tables.create_requests(sql, settings)

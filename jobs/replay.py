@@ -181,6 +181,8 @@ def submit(settings: Settings, spec: ReplaySpec, parallelism: int) -> None:
     configuration.set_string("execution.checkpointing.aligned-checkpoint-timeout", "1 s")
     # So that a replay that was cancelled, or whose cluster is gone, can go on.
     configuration.set_string("execution.checkpointing.externalized-checkpoint-retention", "RETAIN_ON_CANCELLATION")
+    # What is kept then must stand for itself.
+    configuration.set_string("state.changelog.enabled", "false")
     configuration.set_string("pipeline.object-reuse", "true")
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)

@@ -15,8 +15,8 @@ Key
 Event time
     `event_time_ms`; windows are [t - w, t). Late events are scored, and see and update the window they belong to.
 State
-    Home: ids of accepted transactions (a stated number). Entity: touches within the longest window. Decision: batches
-    that wait for partial features; rules and learners by broadcast. See the functions in jobs/stream.
+    Home: ids of accepted transactions (a stated number). Entity: touches within the longest window. Decision: rules and
+    learners by broadcast. See the functions in jobs/stream.
 Guarantee
     A read_committed reader of decisions, dead-letters and duplicates finds every record of the input in exactly one of
     them, once, after any kill of Flink's processes or of the broker, as long as checkpoints survive, the input is kept
@@ -63,6 +63,9 @@ from models.scoring.model import ScoringModel
 from models.scoring.rules import Rule, RuleSet
 
 JOB_NAME = "score-transactions"
+MATERIALIZE_SECONDS = 30
+"""Between two copies of the whole state. A restart reads the last one and the log of changes since: the longer, the
+slower."""
 AT_ONCE = 0
 """Milliseconds that a row waits in a network buffer: a stage's rows are whole micro-batches, no company to wait for."""
 
@@ -183,6 +186,10 @@ def submit(settings: Settings) -> None:
         "execution.checkpointing.interval", f"{settings.checkpoint_interval_seconds * 1000:.0f} ms"
     )
     configuration.set_string("execution.checkpointing.mode", "EXACTLY_ONCE")
+    # The decision stage relies on it: batches that wait for partial features are not saved.
+    configuration.set_string("execution.checkpointing.unaligned.enabled", "false")
+    # Where the cluster keeps a log of changes. Taken from the job alone: the cluster's own is without effect.
+    configuration.set_string("state.changelog.periodic-materialize.interval", f"{MATERIALIZE_SECONDS} s")
     configuration.set_string("execution.buffer-timeout.interval", f"{settings.buffer_timeout_ms} ms")
     configuration.set_string("pipeline.object-reuse", "true")
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)

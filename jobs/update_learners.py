@@ -107,6 +107,7 @@ def submit(settings: Settings) -> None:
     # Decisions wait for their labels for weeks: on disk, where a checkpoint saves no more than what is new.
     configuration.set_string("state.backend.type", "rocksdb")
     configuration.set_string("execution.checkpointing.incremental", "true")
+    configuration.set_string("state.changelog.enabled", "false")
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     sql = StreamTableEnvironment.create(environment)
     own = settings.model_copy(

@@ -204,6 +204,11 @@ class FlinkCluster:
             "restart-strategy.exponential-delay.max-backoff": "10 s",
             "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
             "state.backend.type": "hashmap",
+            # A checkpoint saves what has changed since the one before, from a log; the whole state is saved now and
+            # then (a job says how often). To save it whole every 2 s takes memory and cores from the stream.
+            "state.changelog.enabled": "true",
+            "state.changelog.storage": "filesystem",
+            "state.changelog.dstl.dfs.base-path": (self.checkpoints / "changelog").as_uri(),
             # The default storage keeps checkpoints in the JobManager's memory and refuses more than 5 MB of state.
             "execution.checkpointing.storage": "filesystem",
             "execution.checkpointing.dir": self.checkpoints.as_uri(),

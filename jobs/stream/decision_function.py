@@ -44,8 +44,10 @@ def control_state() -> MapStateDescriptor:
 class DecisionFunction(KeyedBroadcastProcessFunction):
     """Hosts the PendingBatches of each home shard, and the one Decider of this subtask.
 
-    State: batches that wait for partial features, from arrival to decision; bounded by back-pressure. Broadcast
-    state: the rules as the control topic changed them and the learners' newest parameters, for the job's life.
+    State: where checkpoints may be unaligned, batches that wait for partial features, from arrival to decision; bounded
+    by back-pressure. An aligned one finds none: what an entity shard answers to a batch before a barrier comes before
+    it too. Broadcast state: the rules as the control topic changed them and the learners' newest parameters, for the
+    job's life.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
         is_learner_shadow: bool,
         shadow_models_dir: str | None = None,
         evidence: EvidencePolicy = NO_EVIDENCE,
+        is_unaligned: bool = False,
     ) -> None:
         self._evidence = evidence
+        self._is_unaligned = is_unaligned
         self._shadow_models_dir = shadow_models_dir
         self._learner = learner
         self._is_learner_shadow = is_learner_shadow
@@ -194,7 +198,7 @@ class DecisionFunction(KeyedBroadcastProcessFunction):
 
     def _pending_of(self, shard: int) -> PendingBatches:
         if shard not in self._pending:
-            self._pending[shard] = PendingBatches(self._state)
+            self._pending[shard] = PendingBatches(self._state, is_saved=self._is_unaligned)
             self._waiting_since[shard] = {}
         return self._pending[shard]
 

@@ -32,10 +32,14 @@ class PendingBatches:
     ----------
     state
         Where the parts are kept; what it holds is restored.
+    is_saved
+        False where no checkpoint can find a batch that waits: then nothing of it is written.
     """
 
-    def __init__(self, state: StateMap) -> None:
+    def __init__(self, state: StateMap, is_saved: bool = True) -> None:
         self._state = state
+        self._is_saved = is_saved
+        self._saved: set[int] = set()  # keys in the state
         self._batches: dict[int, HomeBatch] = {}
         self._partials: dict[int, dict[int, Partials]] = {}
         self._next: int | None = None
@@ -76,8 +80,10 @@ class PendingBatches:
             if shards != self._batches[self._next].entity_shards:
                 break
             released.append(self._pop(self._next))
-        for key, data in self._unsaved.items():
-            self._state.put(key, data)
+        if self._is_saved:
+            for key, data in self._unsaved.items():
+                self._state.put(key, data)
+            self._saved.update(self._unsaved)
         self._unsaved.clear()
         return released
 
@@ -94,8 +100,10 @@ class PendingBatches:
         partials = self._partials.pop(sequence, {})
         for part in (0, *(1 + shard for shard in partials)):
             key = sequence * _PARTS + part
-            if self._unsaved.pop(key, None) is None:
+            self._unsaved.pop(key, None)
+            if key in self._saved:
                 self._state.remove(key)
+                self._saved.remove(key)
         self._next = sequence + 1
         missing = batch.entity_shards & ~sum(1 << shard for shard in partials)
         return Complete(batch, [partials[shard] for shard in sorted(partials)], missing)
@@ -109,6 +117,7 @@ class PendingBatches:
             sequence, part = divmod(key, _PARTS)
             data = self._state.get(key)
             assert data is not None
+            self._saved.add(key)
             if part:
                 self._partials.setdefault(sequence, {})[part - 1] = Partials.from_bytes(data)
             else:

@@ -100,6 +100,23 @@ def test_a_batch_waits_for_those_before_it() -> None:
     assert pending.oldest is None
 
 
+def test_where_nothing_is_saved_what_an_earlier_run_saved_is_still_found_and_removed() -> None:
+    state = MemoryState()
+    before = PendingBatches(state)
+    before.add_batch(a_batch(0, 0b11))
+    before.add_partials(0, 0, some_partials(1))
+    assert before.release() == []
+    assert len(state.blobs) == 2
+    pending = PendingBatches(state, is_saved=False)
+    pending.add_batch(a_batch(1, 0b1))
+    assert pending.release() == []
+    assert len(state.blobs) == 2
+    pending.add_partials(0, 1, some_partials(2))
+    pending.add_partials(1, 0, some_partials(3))
+    assert [complete.batch.sequence for complete in pending.release()] == [0, 1]
+    assert not state.blobs
+
+
 def test_what_completes_a_batch_never_gets_to_the_state() -> None:
     written = []
 

@@ -42,7 +42,7 @@ class TwoJobs(RuleBasedStateMachine):
     @rule(is_scoring=st.booleans(), is_unaligned=st.booleans())
     def checkpoint(self, is_scoring: bool, is_unaligned: bool) -> None:
         job = self.world.scoring if is_scoring else self.world.learning
-        (job.trigger_unaligned if is_unaligned else job.trigger)()
+        (job.trigger_unaligned if is_unaligned and self.world.plan.is_unaligned else job.trigger)()
 
     @rule(after=st.integers(0, 200), is_scoring=st.booleans())
     def die_in_the_midst(self, after: int, is_scoring: bool) -> None:

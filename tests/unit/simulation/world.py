@@ -183,7 +183,7 @@ class World:
             "decide",
             lambda: DecisionFunction(
                 str(TEST_MODEL), (), (), keys, "control", "model-updates", (), None, 0.0, ENTITY_WAIT_MS / 1000, None,
-                False,
+                False, is_unaligned=plan.is_unaligned,
             ),
             decide,
         )  # fmt: skip
@@ -304,7 +304,11 @@ class World:
         elif fault == "outage":
             self.registry.is_away = True
         else:
-            self._stop_with_savepoint(self.scoring)
+            try:
+                self._stop_with_savepoint(self.scoring)
+            except ProcessDiedError:  # before the savepoint was complete
+                self.scoring.die()
+                return
             self.scoring.stop_and_restart(rng.randint(1, self.plan.shards))
 
     def send_transaction(self, held_back: int) -> bool:
