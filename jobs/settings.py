@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         "two busy, and more slots make the batches small.",
     )
     microbatch_ms: int = Field(
-        15, ge=1, le=1000, description="How long records are gathered before they cross into Python."
+        20, ge=1, le=1000, description="How long records are gathered before they cross into Python."
     )
     buffer_timeout_ms: int = Field(
         2, ge=0, le=1000, description="How long a record waits in a network buffer for company."

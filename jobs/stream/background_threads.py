@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-NICE = {"AsyncOperations": 15, "C2 CompilerThre": 5}
+NICE = {"AsyncOperations": 15, "ChangelogBlocki": 15, "C2 CompilerThre": 5}
 """How far threads stand back, by the beginning of their name.
 
 Flink's that write state get a thirtieth of a stream thread's share where both want a core: then the checkpoint takes

@@ -91,6 +91,8 @@ class EntityStore:
     asks_ahead
         Whether memory is asked for before it is needed, for the store and for the copy that a snapshot takes, so that
         no block waits for it. Otherwise it comes when it is first written, and less of it; results are the same.
+    ahead
+        Who asks for it; None for one of the store's own.
 
     Examples
     --------
@@ -104,7 +106,7 @@ class EntityStore:
     [[0.0], [1.0], [1.0]]
     """
 
-    def __init__(self, spec: StoreSpec, asks_ahead: bool = True) -> None:
+    def __init__(self, spec: StoreSpec, asks_ahead: bool = True, ahead: MemoryAhead | None = None) -> None:
         self.spec = spec
         self._asks_ahead = asks_ahead
         self._compiled = spec.compile()
@@ -118,7 +120,7 @@ class EntityStore:
         self._dirty = np.zeros(len(self._heap) // _PAGE_WORDS, np.uint8)
         self._copy: I64 = _reserve_words(len(self._heap))  # place for a copy of every page
         self._heap_pages = self._copy_pages = 0  # that have their memory, or were asked for
-        self._ahead = MemoryAhead(self)
+        self._ahead = ahead or MemoryAhead(self)
         self._initialize()
         self.apply(np.zeros(0, TOUCH))  # compiles the kernels, or loads them: not on the first event
 
@@ -239,7 +241,12 @@ class EntityStore:
             "evicted_entities": memory.EVICTED,
         }
         numbers = {name: int(self._heap[at]) for name, at in names.items()}
-        return numbers | {"bytes": 8 * int(self._heap[memory.BUMP])}
+        return numbers | {"bytes": self.used_bytes}
+
+    @property
+    def used_bytes(self) -> int:
+        """Memory in use, for whatever it holds."""
+        return 8 * int(self._heap[memory.BUMP])
 
     def _used_pages(self) -> int:
         return -(-int(self._heap[memory.BUMP]) // _PAGE_WORDS)
@@ -274,7 +281,9 @@ class EntityStore:
         return digest.digest()
 
     @classmethod
-    def restore(cls, spec: StoreSpec, meta: bytes, pages: Mapping[int, bytes | I64]) -> EntityStore:
+    def restore(
+        cls, spec: StoreSpec, meta: bytes, pages: Mapping[int, bytes | I64], ahead: MemoryAhead | None = None
+    ) -> EntityStore:
         """Rebuild a store from its meta data and the newest version of every page.
 
         A snapshot of another spec is taken apart into its transactions, and these are entered anew: then every window
@@ -287,7 +296,7 @@ class EntityStore:
             is missing: replay the stream instead.
         """
         magic, version, count, fingerprint = _META.unpack_from(meta)
-        store = cls(spec)
+        store = cls(spec, ahead=ahead)
         if magic != _MAGIC or version != LAYOUT_VERSION:
             raise SnapshotError(f"layout of the snapshot is {magic!r} {version}, expected {_MAGIC!r} {LAYOUT_VERSION}")
         is_of_spec = fingerprint == store._fingerprint()
@@ -307,7 +316,7 @@ class EntityStore:
         items = np.zeros(list_items(self._heap, np.zeros(0, ITEM)), ITEM)
         list_items(self._heap, items)
         items = items[np.argsort(items["time_ms"], kind="stable")]  # as they would have come, each track's in its order
-        store = EntityStore(self.spec)
+        store = EntityStore(self.spec, ahead=self._ahead)
         spec, done = store._compiled, 0
         while done < len(items):
             done = enter_items(

@@ -1,7 +1,9 @@
-"""An entity store in parts, whose pages are copied and written part by part: no block waits for a copy of it all.
+"""An entity store that survives restarts: a log of touches, and parts whose pages are saved one part at a time.
 
-Each entity belongs to one part, by its key. To the outside the parts are one store: touches keep their order and their
-numbers, and results are those of a store in one piece.
+Each block of touches is logged as it is applied. Each entity belongs to one part, by its key; a part is saved when its
+touches since the last time are many, and no block waits for a copy of more than one part. To the outside the parts are
+one store: touches keep their order and their numbers, and results are those of a store in one piece. A restart finds
+the parts as they were last saved, and the log from the oldest of these moments on.
 """
 
 from __future__ import annotations
@@ -12,35 +14,48 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from models.features.durable_store import FLUSH_LOG_BYTES, FLUSH_LOG_SHARE, PAGES_PER_BLOCK, DurableEntityStore
-from models.features.entity_store import SnapshotError
+from models.features.entity_store import PAGE_BYTES, SnapshotError
 from models.features.kernels.memory import UNSEEN
+from models.features.memory_ahead import MemoryAhead
+from models.features.paged_store import FLUSH_SPEED, REMOVALS_PER_BLOCK, PagedStore
 from models.features.partials import Partials
 from models.features.placed_touches import PlacedTouches
 from models.features.store_spec import StoreSpec
+from models.features.touch_log import TouchLog
 from models.features.touches import LABEL
 from models.state_map import StateMap
 
-PARTS = 2
-"""Twice as many halve the longest wait for a copy, and every block pays for another log entry and another call."""
-_PART_SHIFT = 52  # keys of a part's state lie below
+PARTS = 8
+"""Twice as many halve the longest wait for a copy, and every block pays for another call."""
+FLUSH_LOG_BYTES = 16 << 20
+"""About 140,000 transactions: half a second of replay at a restart."""
+FLUSH_LOG_SHARE = 0.25
+"""Of the store's memory, where that is more. A busy store changes nearly all its pages between two flushes: so the
+pages written are at most four times the log, whatever the store's size, and a restart replays at most a quarter of it.
+"""
+PAGES_PER_BLOCK = 4
+_PART_SHIFT = 52  # keys of a part's pages lie below
+_LOG_FIRST, _LOG_END = 14 << _PART_SHIFT, 15 << _PART_SHIFT  # keys
 _META = 15 << _PART_SHIFT  # key
 _META_FORMAT = struct.Struct("<qqq")  # version, parts, event time of the first transaction
-VERSION = 1
-"""Of the division into parts. State of another version, or of a store in one piece, is refused."""
+VERSION = 2
+"""Of the division into parts, and of the log. State of another version is refused."""
 
 
 class PartedEntityStore:
-    """`DurableEntityStore`, several of them side by side on one StateMap.
+    """`EntityStore` on a StateMap, in parts.
 
     Parameters
     ----------
     spec
-        Of the store; see `DurableEntityStore`.
+        Of the store; see `PagedStore`.
     state
-        Where logs and pages are kept; what it holds is restored.
-    flush_log_bytes, pages_per_block, flush_log_share
-        As of a store in one piece, for all parts together.
+        Where log and pages are kept; what it holds is restored.
+    flush_log_bytes, flush_log_share
+        A part is saved when what was logged of it is longer than both: its share of so many bytes, and such a share of
+        its memory.
+    pages_per_block
+        How many are written with one block of touches, at least.
     parts
         1 to 8; must stay the same over the state's life.
 
@@ -62,6 +77,9 @@ class PartedEntityStore:
         if not 1 <= parts <= 8:
             raise ValueError(f"parts is {parts}; give 1 to 8")
         self._state = state
+        self._flush_log_bytes = flush_log_bytes // parts
+        self._flush_log_share = flush_log_share
+        self._pages_per_block = pages_per_block
         self._history_start_ms = UNSEEN
         stored = state.get(_META)
         if stored is not None:
@@ -74,12 +92,21 @@ class PartedEntityStore:
         elif next(state.keys(), None) is not None:
             raise SnapshotError("the state was written by a store in one piece: replay the stream")
         self._has_meta = stored is not None
-        self._parts = [
-            DurableEntityStore(
-                spec, _PartOfState(state, number), flush_log_bytes // parts, pages_per_block, flush_log_share
-            )
-            for number in range(parts)
-        ]
+        ahead = MemoryAhead(self)  # one for all: parts grow at about the same time
+        self._parts = [PagedStore(spec, _PartOfState(state, number), ahead) for number in range(parts)]
+        self._columns = self._parts[0].store.columns
+        self._log = TouchLog(state, _LOG_FIRST, _LOG_END)
+        self._replay()
+
+    def _replay(self) -> None:
+        starts = [part.log_start for part in self._parts]
+        self._log.go_on_from(max(starts))
+        for entry in range(min(starts), self._log.end):
+            placed = PlacedTouches.of(self._log.read(entry), self._columns, 0, len(self._parts))
+            for number, part in enumerate(self._parts):
+                if starts[number] <= entry:
+                    some = placed.of_part(number)
+                    part.enter(placed.touches[some], placed.values_at[some], placed.values)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -94,15 +121,28 @@ class PartedEntityStore:
         """Let the touches read and then update their entities, durably; see `EntityStore.apply`."""
         self._note_history(touches)
         first = sum(part.store.sequence for part in self._parts)
-        placed = PlacedTouches.of(touches, self._parts[0].store.columns, first, len(self._parts))
-        flushing = [part for part in self._parts if part.is_flushing]
+        placed = PlacedTouches.of(touches, self._columns, first, len(self._parts))
+        if len(touches):
+            self._log.append(placed.touches)
         for number, part in enumerate(self._parts):
-            part.may_flush = not flushing or part is flushing[0]
             some = placed.of_part(number)
-            part.enter(placed.touches[some], placed.values_at[some], placed.values, touches.nbytes)
-            if part.is_flushing and not flushing:
-                flushing.append(part)  # one at a time: that is what the parts are for
+            part.enter(placed.touches[some], placed.values_at[some], placed.values)
+        self._save(max(self._pages_per_block, FLUSH_SPEED * touches.nbytes // PAGE_BYTES))
         return placed.results(self._history_start_ms)
+
+    def _save(self, pages: int) -> None:
+        """Write so many pages of the part that is being saved, one at a time, and remove what is old."""
+        if not any(part.is_flushing for part in self._parts):
+            turn = max(self._parts, key=self._overdue_bytes)
+            if self._overdue_bytes(turn) > 0:
+                turn.begin_flush(self._log.end)
+        for part in self._parts:
+            part.go_on(pages)
+        self._log.forget(min(part.log_start for part in self._parts), max(REMOVALS_PER_BLOCK, 2 * pages))
+
+    def _overdue_bytes(self, part: PagedStore) -> float:
+        """Return by how much the log of a part is longer than it should get."""
+        return part.log_bytes - max(self._flush_log_bytes, self._flush_log_share * part.store.used_bytes)
 
     def _note_history(self, touches: npt.NDArray[np.void]) -> None:
         if self._has_meta and self._history_start_ms != UNSEEN:

@@ -24,11 +24,12 @@ from rich.table import Table
 
 from jobs.settings import DEFAULT_MODEL
 from models.features import assemble as features_assemble
-from models.features.durable_store import DurableEntityStore
 from models.features.entity_store import EntityStore
+from models.features.paged_store import PagedStore
 from models.features.parted_store import PartedEntityStore
 from models.features.partials import Partials
 from models.features.placed_touches import PlacedTouches
+from models.features.touch_log import TouchLog
 from models.scoring import decide_batch, home_stage, pipeline
 from models.scoring.core_settings import CoreSettings
 from models.scoring.decider import Decider, default_rule_set
@@ -57,8 +58,9 @@ STAGES: tuple[tuple[str, object, str], ...] = (
     ("unpack batch", HomeBatch, "from_bytes"),
     ("parts", PartedEntityStore, "apply"),
     ("place touches", PlacedTouches, "of"),
-    ("log touches", DurableEntityStore, "enter"),
-    ("write pages", DurableEntityStore, "_continue_flush"),
+    ("log touches", TouchLog, "append"),
+    ("copy pages", PagedStore, "begin_flush"),
+    ("write pages", PagedStore, "go_on"),
     ("store apply", EntityStore, "enter"),
     ("pack partials", Partials, "to_bytes"),
     ("unpack partials", Partials, "from_bytes"),

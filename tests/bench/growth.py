@@ -27,7 +27,8 @@ from rich.table import Table
 
 from jobs.settings import DEFAULT_MODEL
 from models.features.catalogue import FEATURE_NAMES, STORE
-from models.features.durable_store import DurableEntityStore, compressed
+from models.features.paged_store import compressed
+from models.features.parted_store import PartedEntityStore
 from models.features.store_spec import DAY_MS, Column, StoreSpec
 from models.scoring.attribution import Trees
 from models.scoring.decider import rule_columns
@@ -71,7 +72,7 @@ def store_point(what: str, size: int, spec: StoreSpec, load: Load) -> Point:
     """Pass a load through a durable store; time the last part of it."""
     touches = touches_of_load(load)
     state = MemoryState()
-    store = DurableEntityStore(spec, state, flush_log_bytes=1 << 62)  # the one snapshot is made below
+    store = PartedEntityStore(spec, state, flush_log_bytes=1 << 62)  # the one snapshot is made below
     per_batch = 3 * BATCH
     begins_at = int(len(touches) * (1 - MEASURED_SHARE)) // per_batch * per_batch
     begun = 0.0
@@ -86,16 +87,15 @@ def store_point(what: str, size: int, spec: StoreSpec, load: Load) -> Point:
         what,
         size,
         round(1e6 * took / ((len(touches) - begins_at) / 3), 3),
-        round(store.store.counters["bytes"] / 2**20, 1),
+        round(store.counters["bytes"] / 2**20, 1),
         round(written / 2**20, 1),
         round(time.process_time() - begun, 2),
     )
 
 
-def snapshot_bytes(store: DurableEntityStore) -> int:
+def snapshot_bytes(store: PartedEntityStore) -> int:
     """Write every page of a store, and return how many bytes that took."""
-    pages = store.store.dirty_pages()
-    return sum(len(compressed(page)) for page in pages.values())
+    return sum(len(compressed(page)) for part in store._parts for page in part.store.dirty_pages().values())
 
 
 def entities(sizes: tuple[int, ...], events: int) -> Iterator[Callable[[], Point]]:

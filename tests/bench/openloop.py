@@ -231,7 +231,8 @@ class Run:
             "failed": sum(c["status"] == "FAILED" for c in within),
             "longest_ms": max((c["end_to_end_duration"] for c in done), default=None),
             "mean_ms": round(float(np.mean([c["end_to_end_duration"] for c in done])), 1) if done else None,
-            "largest_mib": round(max((c["state_size"] for c in done), default=0) / 2**20, 1),
+            "largest_mib": round(max((c["state_size"] for c in done), default=0) / 2**20, 1),  # what a restart reads
+            "written_mib": round(float(np.mean([c["checkpointed_size"] for c in done])) / 2**20, 1) if done else 0.0,
         }
 
 

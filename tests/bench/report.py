@@ -40,14 +40,18 @@ def print_steps(console: Console, steps: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     cpu = Table(title="CPU in cores, and checkpoints")
     names = sorted({name for step in steps for name in step["cpu_cores"]})
-    for heading in ("events/s", *names, "checkpoints", "mean ms", "longest ms", "MiB"):
+    for heading in ("events/s", *names, "checkpoints", "mean ms", "longest ms", "MiB", "written"):
         cpu.add_column(heading, justify="right")
     for step in steps:
         done = step["checkpoints"]
         cells = [f"{step['cpu_cores'].get(name, 0):.2f}" for name in names]
-        ends = [str(done["completed"]), _ms(done["mean_ms"]), _ms(done["longest_ms"]), f"{done['largest_mib']:.1f}"]
-        cpu.add_row(f"{step['rate']:,}", *cells, *ends)
+        ends = [str(done["completed"]), _ms(done["mean_ms"]), _ms(done["longest_ms"])]
+        cpu.add_row(f"{step['rate']:,}", *cells, *ends, *_checkpoint_mib(done))
     console.print(cpu)
+
+
+def _checkpoint_mib(done: Mapping[str, Any]) -> list[str]:
+    return [f"{done['largest_mib']:.1f}", f"{done['written_mib']:.1f}" if "written_mib" in done else "-"]
 
 
 def print_drains(console: Console, drains: Sequence[Mapping[str, Any]]) -> None:
@@ -137,7 +141,9 @@ CORES = """
 ## Where the cores go
 
 Cores kept busy, on average over the step. The machine's stalls are those of more than 10 ms that a thread of the
-highest real-time priority saw on its core: the host gave the core to others, and no program on it could run.
+highest real-time priority saw on its core: the host gave the core to others, and no program on it could run. MiB: what
+a restart from the largest checkpoint reads; written: by a checkpoint, on average, besides copies of the whole state
+that are made on the side.
 
 """
 
@@ -202,11 +208,11 @@ def performance_page(results: Mapping[str, Any]) -> str:
         for step in steps:
             done = step["checkpoints"]
             used = [f"{step['cpu_cores'].get(name, 0):.2f}" for name in names]
-            ends = [_ms(done["mean_ms"]), _ms(done["longest_ms"]), f"{done['largest_mib']:.1f}"]
+            ends = [_ms(done["mean_ms"]), _ms(done["longest_ms"]), *_checkpoint_mib(done)]
             still = step.get("machine") or {}
             stood = [str(still.get("stalls", "-")), _ms(still.get("longest_stall_ms"))]
             rows.append([f"{step['rate']:,}", *used, *ends, *stood])
-        headings = ["checkpoint, mean ms", "longest ms", "MiB", "machine's stalls", "longest ms"]
+        headings = ["checkpoint, mean ms", "longest ms", "MiB", "written, MiB", "machine's stalls", "longest ms"]
         cores = CORES + _markdown(["events/s", *names, *headings], rows)
     measured = [(f"{step['rate']:,}", step["stages_us"]) for step in steps if step.get("stages_us")]
     measured += [("drain, second half", d["stages_us"]) for d in drains[:1] if d.get("stages_us")]

@@ -18,6 +18,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("*anonymous", "ledger's sink"),
     ("kafka-producer", "producers"),
     ("AsyncOperations", "checkpoints"),
+    ("ChangelogBlocki", "checkpoints"),
     ("GC Thread", "garbage collection"),
     ("G1 ", "garbage collection"),
     ("C1 Compiler", "compilers"),

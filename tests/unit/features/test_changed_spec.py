@@ -76,7 +76,7 @@ def goes_on_as_from_the_start(
     pages_per_block: int,
 ) -> None:
     spec, state = a_spec(LONGEST, tuple(Statistic), 4), MemoryState()
-    store = PartedEntityStore(spec, state, flush_log_bytes, pages_per_block, 0.0)
+    store = PartedEntityStore(spec, state, flush_log_bytes, pages_per_block, 0.0, parts=2)
     oracle = EntityStore(spec)
     past: list[np.ndarray] = []
     due = dict(changes)
@@ -84,13 +84,13 @@ def goes_on_as_from_the_start(
         changed = due.get(number)
         if changed is not None and changed.retention_ms <= spec.retention_ms:
             spec, state = changed, state.copy()
-            store = PartedEntityStore(spec, state, flush_log_bytes, pages_per_block, 0.0)
+            store = PartedEntityStore(spec, state, flush_log_bytes, pages_per_block, 0.0, parts=2)
             oracle = EntityStore(spec)
             for touches in past:
                 oracle.apply(touches)
         elif number % 5 == 4:  # killed: what was made over is made over again
             state = state.copy()
-            store = PartedEntityStore(spec, state, flush_log_bytes, pages_per_block, 0.0)
+            store = PartedEntityStore(spec, state, flush_log_bytes, pages_per_block, 0.0, parts=2)
         past.append(touches_of(block, number))
         assert store.apply(past[-1]).to_bytes() == oracle.apply(past[-1]).to_bytes(), f"block {number}"
 

@@ -17,6 +17,7 @@ def test_only_threads_that_write_checkpoints_or_compile_stand_back() -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     names = {
         "AsyncOperations-thread-1": 15,
+        "ChangelogBlockingExecutor": 15,
         "C2 CompilerThread0": 5,
         "decide (1/1)": usual,
         "C1 CompilerThread0": usual,

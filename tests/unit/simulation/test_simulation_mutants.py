@@ -25,7 +25,7 @@ Spoil = Callable[[str, int, str, Blobs], Blobs]
 
 MOST_SEEDS = 60
 _PART = 1 << 52  # of the keys of an entity store
-_LOG, _PAGE = 1 << 48, 2 << 48
+_LOG, _PAGE = 14 * _PART, 2 << 48
 _CODEC = pa.Codec("zstd", -1)
 
 
@@ -52,7 +52,7 @@ def _with_flipped_amounts(page: bytes) -> bytes:
 
 
 DISKS: dict[str, Spoil] = {
-    "the touch log is not replayed": without("entities", lambda key: _LOG <= key % _PART < _PAGE),
+    "the touch log is not replayed": without("entities", lambda key: _LOG <= key < _LOG + _PART),
     "a page of the entity store is lost": without("entities", lambda key: (key % _PART - _PAGE) // 2 == 2),
     "bits flip in pages of the entity store": flipped_bits,
     "accepted ids are forgotten": without("intake", lambda key: key == -1),
