@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from schemas import framing
 from schemas.errors import SerializationError, UnknownSchemaError, WrongSchemaError
 from schemas.framing import confluent_header, single_object_header
 from schemas.json_records import checked_record, parse_object
+from schemas.record_writer import Encoded, compile_writer
 from schemas.registry import SchemaLookup
 from schemas.versions import Schema, by_fingerprint, current, schema_from
 
@@ -25,18 +26,25 @@ def _field_type(name: str, field: str) -> Any:
 
 
 @cache
-def _alert_schema() -> Any:
-    return _prepared(current("alert").parsed)
+def _alert_writer() -> Callable[[Any], bytes]:
+    return compile_writer(current("alert").parsed)
 
 
 @cache
-def _explanation_schema() -> Any:
-    return _prepared(_field_type("decision", "explanation"))
+def _explanation_writer() -> Callable[[Any], bytes]:
+    return compile_writer(_field_type("decision", "explanation"))
 
 
-def _prepared(schema: Any) -> Any:
-    """Return a schema that fastavro takes as it is; any other is parsed anew for every record."""
-    return fastavro.parse_schema(schema, _force=True)
+@cache
+def _reasons_writer() -> Callable[[Any], bytes]:
+    return compile_writer(_field_type("alert", "reasons"))
+
+
+def _by(writer: Callable[[Any], bytes], name: str, value: Any) -> bytes:
+    try:
+        return writer(value)
+    except Exception as error:  # a writer raises whatever it stumbles over: KeyError, TypeError, ValueError, …
+        raise SerializationError(f"cannot write {name}: {error!r}") from error
 
 
 def _written(schema: Any, record: Any) -> bytes:
@@ -93,12 +101,17 @@ def encode_record(
 
 def encode_alert(alert: Mapping[str, Any]) -> bytes:
     """Encode an alert in Avro's single-object encoding; the fields are those of `alert.avsc`."""
-    return single_object_header(current("alert")) + _written(_alert_schema(), alert)
+    return single_object_header(current("alert")) + _by(_alert_writer(), "an alert", alert)
 
 
 def encode_explanation(explanation: Mapping[str, Any]) -> bytes:
     """Encode a decision's `explanation` in Avro binary without a header, as `DecisionColumns` takes it."""
-    return _written(_explanation_schema(), explanation)
+    return _by(_explanation_writer(), "an explanation", explanation)
+
+
+def encode_reasons(reasons: Sequence[Mapping[str, Any]]) -> Encoded:
+    """Encode reasons once, for the explanation (whose first field they are) and for the alert."""
+    return Encoded(_by(_reasons_writer(), "reasons", reasons))
 
 
 def _single_object_schema(value: bytes) -> Schema:

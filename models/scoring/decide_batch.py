@@ -183,7 +183,7 @@ def decide_rows(
         decision_keys=keys,
         decisions=decisions,
         alert_keys=[keys[row] for row in alerts],
-        alerts=[encode_alert(alert) for alert in alerts.values()],
+        alerts=[encode_alert({**alert, "reasons": decided.encoded_reasons[row]}) for row, alert in alerts.items()],
         outcomes=decided.outcome,
         degraded_rows=int(assembled.is_incomplete.sum()) if has_reference else len(batch),
         basis=Basis(assembled, degraded, decided),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from models.features.catalogue import FEATURE_NAMES, FEATURE_SET, FEATURES
 from models.scoring.decision import decide, outcome_of_score
 from models.scoring.errors import ModelError
-from models.scoring.explain import alert_id_of, encode_explanation, reason_records
+from models.scoring.explain import NO_REASONS, alert_id_of, encode_explanation, reason_records
 from models.scoring.model import ScoringModel
 from models.scoring.online import NO_SCORE, OnlineScorer
 from models.scoring.reasons import Reason, ReasonBuilder, principal_reasons, reason_of_learner
@@ -22,9 +22,11 @@ from models.scoring.rules import Rule, RuleHits, RuleSet, default_rules
 from models.scoring.typologies import APPROVE, Typologies, TypologyScores
 from schemas.columns import F32, I64, U8, Bool, TransactionColumns
 from schemas.decisions import OUTCOMES
+from schemas.record_writer import Encoded
+from schemas.records import encode_reasons
 
 MAX_REMEMBERED_EXPLANATIONS = 4_096
-"""Approved transactions share few explanations (which rules hit, what is warming): each is encoded once."""
+"""Reasons apart, transactions share few explanations (which rules hit, what is warming): each is encoded once."""
 
 _Rows = npt.NDArray[np.intp]
 
@@ -63,6 +65,7 @@ class Decided:
     explanation: Mapping[int, bytes]  # row -> Explanation in Avro binary, where it is not the default
     default_explanation: bytes
     reasons: Mapping[int, tuple[Reason, ...]]  # row -> principal reasons, for every row that is not approved
+    encoded_reasons: Mapping[int, Encoded]  # row -> these in Avro binary, as they stand in explanation and alert
     typologies: Mapping[int, tuple[str, ...]]  # row -> typologies that reached a threshold, for those rows
     degraded: Mapping[int, tuple[str, ...]]  # row -> missing parts, for those rows
     hits: RuleHits
@@ -200,6 +203,7 @@ class Decider:
         backgrounds = _Backgrounds(hits.warming, degraded, missing)
         alerts = np.flatnonzero(outcome != APPROVE)
         reasons = self._principal_reasons(alerts, outcome, scores, typology, hits.hits)
+        encoded_reasons = {row: encode_reasons(reason_records(some)) for row, some in reasons.items()}
         return Decided(
             outcome=outcome,
             score=score,
@@ -207,12 +211,13 @@ class Decider:
             learner_score=scores.learner,
             typology_score=typology.highest,
             rules_outcome=typology.outcome,
-            explanation=self._explanations(hits, backgrounds, reasons) if is_explained else {},
+            explanation=self._explanations(hits, backgrounds, encoded_reasons) if is_explained else {},
             default_explanation=(
                 self._explain(np.zeros(hits.hits.shape[1], np.bool_), *backgrounds.default) if is_explained else b""
             ),
             reasons=reasons,
-            typologies={row: self._reached(typology, row) for row in alerts.tolist()},
+            encoded_reasons=encoded_reasons,
+            typologies=self._reached(typology, alerts),
             degraded={row: backgrounds.of(row)[1] for row in alerts.tolist()},
             hits=hits,
             scores=scores,
@@ -246,6 +251,7 @@ class Decider:
         )
         of_model = [] if contributions is None else self._reasons.of_features(inputs[alerts], contributions)
         is_raised = self._is_raised(scores, alerts)
+        hit_rules = _places_by_row(hits[alerts])
         for i, row in enumerate(alerts.tolist()):
             from_model: list[Reason] = []
             if of_model:
@@ -254,7 +260,7 @@ class Decider:
                     from_model = [reason_of_learner(scores.learner[row], scores.model[row], score[row]), *from_model]
             deciding: list[Rule] = []
             other: list[Rule] = []
-            for r in np.flatnonzero(hits[row]).tolist():
+            for r in hit_rules[i]:
                 is_deciding = typology.outcomes[row, self.typologies.of_rule[r]] == outcome[row]
                 (deciding if is_deciding else other).append(self.rules.rules[r])
             score_asks = bool(asked[i] == outcome[row])
@@ -270,36 +276,42 @@ class Decider:
         raised: list[bool] = (decided > own).tolist()
         return raised
 
-    def _reached(self, typology: TypologyScores, row: int) -> tuple[str, ...]:
-        reached = np.flatnonzero(typology.outcomes[row] != APPROVE).tolist()
-        ordered = sorted(reached, key=lambda t: (-float(typology.scores[row, t]), self.typologies.names[t]))
-        return tuple(self.typologies.names[t] for t in ordered)
+    def _reached(self, typology: TypologyScores, alerts: _Rows) -> dict[int, tuple[str, ...]]:
+        found = {}
+        for row, reached in zip(alerts.tolist(), _places_by_row(typology.outcomes[alerts] != APPROVE), strict=True):
+            if len(reached) > 1:
+                reached.sort(key=lambda t, row=row: (-float(typology.scores[row, t]), self.typologies.names[t]))
+            found[row] = tuple(self.typologies.names[t] for t in reached)
+        return found
 
     def _explanations(
-        self, hits: RuleHits, backgrounds: _Backgrounds, reasons: Mapping[int, tuple[Reason, ...]]
+        self, hits: RuleHits, backgrounds: _Backgrounds, encoded_reasons: Mapping[int, Encoded]
     ) -> dict[int, bytes]:
         speaks = hits.hits.any(axis=1) | backgrounds.differs
-        speaks[list(reasons)] = True
-        return {
-            row: self._explain(hits.hits[row], *backgrounds.of(row), reasons.get(row, ()))
-            for row in np.flatnonzero(speaks).tolist()
-        }
+        speaks[list(encoded_reasons)] = True
+        found = {}
+        for row in np.flatnonzero(speaks).tolist():
+            explanation = self._explain(hits.hits[row], *backgrounds.of(row))
+            if (reasons := encoded_reasons.get(row)) is not None:
+                explanation = reasons + explanation[len(NO_REASONS) :]
+            found[row] = explanation
+        return found
 
-    def _explain(self, hit: Bool, warming: Bool, degraded: tuple[str, ...], reasons: tuple[Reason, ...] = ()) -> bytes:
+    def _explain(self, hit: Bool, warming: Bool, degraded: tuple[str, ...]) -> bytes:
+        """Return an explanation without reasons, which would be its first field."""
         key = (np.packbits(hit).tobytes(), np.packbits(warming).tobytes(), degraded)
-        if not reasons and (known := self._remembered.get(key)) is not None:
+        if (known := self._remembered.get(key)) is not None:
             return known
         rules = self.rules.rules
         explanation = encode_explanation(
-            reasons,
+            (),
             [rules[r] for r in np.flatnonzero(hit)],
             [rules[r].rule_id for r in np.flatnonzero(warming)],
             degraded,
         )
-        if not reasons:
-            if len(self._remembered) >= MAX_REMEMBERED_EXPLANATIONS:
-                self._remembered.clear()
-            self._remembered[key] = explanation
+        if len(self._remembered) >= MAX_REMEMBERED_EXPLANATIONS:
+            self._remembered.clear()
+        self._remembered[key] = explanation
         return explanation
 
     def alerts(
@@ -359,6 +371,14 @@ class Decider:
                 "evidence": [],
             }
         return alerts
+
+
+def _places_by_row(holds: Bool) -> list[list[int]]:
+    """Return in which columns each row holds, in order."""
+    places: list[list[int]] = [[] for _ in range(len(holds))]
+    for row, column in zip(*(axis.tolist() for axis in np.nonzero(holds)), strict=True):
+        places[row].append(column)
+    return places
 
 
 class _Backgrounds:

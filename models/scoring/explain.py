@@ -9,6 +9,10 @@ from typing import Any
 from models.scoring.reasons import Reason
 from models.scoring.rules import Rule
 from schemas.records import encode_explanation as write_explanation
+from schemas.records import encode_reasons
+
+NO_REASONS = encode_reasons([])
+"""First field of the encoded explanation of what is approved."""
 
 
 def alert_id_of(transaction_id: str, mode: str = "live") -> str:

@@ -126,7 +126,7 @@ def shadow_alerts(shadow: Shadow, scored: Scored, decision_time_ms: int) -> Shad
     is_live, is_would_be = live.outcome != APPROVE, would_be.outcome != APPROVE
     return ShadowAlerts(
         keys=[scored.decision_keys[row] for row in alerts],
-        alerts=[encode_alert(alert) for alert in alerts.values()],
+        alerts=[encode_alert({**alert, "reasons": would_be.encoded_reasons[row]}) for row, alert in alerts.items()],
         live_outcomes=[OUTCOMES[live.outcome[row]] for row in alerts],
         new=int((is_would_be & ~is_live).sum()),
         lost=int((is_live & ~is_would_be).sum()),
