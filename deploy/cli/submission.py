@@ -34,6 +34,7 @@ def submit(
     savepoint: str | None,
     ship_connector: bool,
     wait_seconds: float,
+    takes_over: bool = False,
 ) -> None:
     """Submit a job to the Flink of the settings, wait until it runs, and print its id.
 
@@ -47,6 +48,8 @@ def submit(
         Passed to that ``main``.
     savepoint, ship_connector, wait_seconds
         Values of `submission_options`; 0 s: do not wait.
+    takes_over
+        The savepoint is the job's own from then on.
     """
     from deploy.local.jars import fetch_jars
     from deploy.local.stack import LocalStack
@@ -62,6 +65,7 @@ def submit(
         work_folder=settings.home_dir / "logs",
         options=stack.flink.job_options() if is_ours else None,
         savepoint=savepoint,
+        takes_over=takes_over,
         ship_connector=ship_connector,
         environment=settings.as_environment(),
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +28,33 @@ def write_note(savepoint: str, parameters: Mapping[str, str]) -> bool:
         return False
     (folder / NOTE).write_text(json.dumps(dict(parameters), indent=2, sort_keys=True) + "\n")
     return True
+
+
+def copy_to_start_from(savepoint: str) -> str:
+    """Return the address of a copy for a job to take over; of the savepoint itself where we cannot make one.
+
+    With a log of state changes Flink starts a job from nothing but a savepoint that is the job's own from then on, and
+    removes it once later checkpoints need it no more. A copy takes no room where the file system has hard links.
+    """
+    folder = folder_of(savepoint)
+    if folder is None:
+        return savepoint
+    copy = None
+    try:
+        copy = Path(tempfile.mkdtemp(prefix=f"{folder.name}-started-", dir=folder.parent))
+        shutil.copytree(folder, copy, copy_function=_link, dirs_exist_ok=True)
+    except OSError:
+        if copy is not None:
+            shutil.rmtree(copy, ignore_errors=True)
+        return savepoint
+    return copy.as_uri()
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def changes_since(savepoint: str, parameters: Mapping[str, str], fixed: Mapping[str, str]) -> list[str]:

@@ -168,6 +168,7 @@ def submit_job(
     work_folder: Path,
     options: Mapping[str, str] | None = None,
     savepoint: str | None = None,
+    takes_over: bool = False,
     ship_connector: bool = False,
     environment: Mapping[str, str] | None = None,
     timeout_seconds: float = 180.0,
@@ -191,6 +192,8 @@ def submit_job(
         Further Flink options of this job.
     savepoint
         Address of a savepoint or retained checkpoint to start from.
+    takes_over
+        It is the job's own from then on, and removed when it needs it no more: with a log of state changes it must be.
     ship_connector
         Send the connector along. The embedded cluster has it on its class path; somebody else's may not.
     environment
@@ -215,7 +218,6 @@ def submit_job(
             "python.executable": sys.executable,
             "env.java.opts.all": " ".join(JAVA_OPENS),
             **({"pipeline.jars": jars.connector.as_uri()} if ship_connector else {}),
-            **({"execution.state-recovery.path": savepoint} if savepoint else {}),
             **(options or {}),
         }
         (conf / "config.yaml").write_text("".join(f"{key}: {json.dumps(settings[key])}\n" for key in sorted(settings)))
@@ -234,6 +236,12 @@ def submit_job(
             "org.apache.flink.client.cli.CliFrontend",
             "run",
             "--detached",
+            # As options they would be overruled by the command line's defaults.
+            *(
+                ["--fromSavepoint", savepoint, "--claimMode", "claim" if takes_over else "no_claim"]
+                if savepoint
+                else []
+            ),
             "--python",
             str(ENTRY),
             module,

@@ -279,9 +279,8 @@ class Decider:
     def _reached(self, typology: TypologyScores, alerts: _Rows) -> dict[int, tuple[str, ...]]:
         found = {}
         for row, reached in zip(alerts.tolist(), _places_by_row(typology.outcomes[alerts] != APPROVE), strict=True):
-            if len(reached) > 1:
-                reached.sort(key=lambda t, row=row: (-float(typology.scores[row, t]), self.typologies.names[t]))
-            found[row] = tuple(self.typologies.names[t] for t in reached)
+            ordered = sorted((-float(typology.scores[row, t]), self.typologies.names[t]) for t in reached)
+            found[row] = tuple(name for _, name in ordered)
         return found
 
     def _explanations(

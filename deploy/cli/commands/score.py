@@ -40,7 +40,7 @@ def command(
 
     ARGUMENTS after -- go to the job as they are.
     """
-    from deploy.local.savepoints import changes_since
+    from deploy.local.savepoints import changes_since, copy_to_start_from
     from deploy.local.submit import FlinkRest
     from jobs.job_parameters import scoring_parameters
 
@@ -56,6 +56,10 @@ def command(
     if savepoint:
         for change in changes_since(savepoint, scoring_parameters(settings), FIXED):
             say(f"since the savepoint: {change}")
+        own = copy_to_start_from(savepoint)
+        if own == savepoint:
+            say("the job takes the savepoint over: Flink removes it when later checkpoints need it no more")
+        savepoint = own
     if settings.risk_labels == "matured" and not rest.running_jobs(LEARNER_JOB_NAME):
         say("risk_labels is matured and no learner job runs: no label counts until 'weir learn' has started it")
     submit(
@@ -65,4 +69,5 @@ def command(
         savepoint=savepoint,
         ship_connector=ship_connector,
         wait_seconds=wait_seconds,
+        takes_over=True,
     )

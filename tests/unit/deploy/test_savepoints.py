@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.errors import StackError
-from deploy.local.savepoints import NOTE, changes_since, write_note
+from deploy.local.savepoints import NOTE, changes_since, copy_to_start_from, folder_of, write_note
 
 FIXED = {"shards": "give them as they were"}
 SAVED = {"shards": "2", "feature_set": "abc", "model": "weir@1"}
@@ -43,3 +43,19 @@ def test_a_folder_without_a_savepoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="_metadata"):
         changes_since(str(tmp_path), SAVED, FIXED)
     assert not (tmp_path / NOTE).exists()
+
+
+def test_a_job_starts_from_a_copy_and_the_savepoint_stays(savepoint: str) -> None:
+    own, known = folder_of(copy_to_start_from(savepoint)), folder_of(savepoint)
+    assert own is not None
+    assert known is not None
+    assert own != known
+    assert sorted(file.name for file in own.iterdir()) == sorted(file.name for file in known.iterdir())
+    for file in own.iterdir():
+        file.unlink()
+    assert (known / "_metadata").exists()
+
+
+def test_what_cannot_be_copied_is_taken_over_itself() -> None:
+    assert copy_to_start_from("s3://bucket/savepoint-1") == "s3://bucket/savepoint-1"
+    assert copy_to_start_from("file:///nowhere/savepoint-1") == "file:///nowhere/savepoint-1"
