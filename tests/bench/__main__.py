@@ -23,6 +23,7 @@ from deploy.local.errors import StackError
 from deploy.local.stack import HOME, LocalStack, StackOptions
 from tests.bench.measures import REPOSITORY, BenchError, machine
 from tests.bench.openloop import Sweep, run_sweep
+from tests.bench.pace import pace
 from tests.bench.peer_programs import PEERS
 from tests.bench.report import print_drains, print_steps, write_reports
 from tests.bench.throughput import Drain, run_drains
@@ -110,6 +111,7 @@ def main(argv: list[str]) -> int:
             "preload": options.preload,
             "checkpoint_interval_seconds": stack_options.checkpoint_interval_seconds,
         },
+        "pace": [pace()],
         "steps": [],
         "drains": [],
     }
@@ -129,11 +131,13 @@ def main(argv: list[str]) -> int:
                         f"{step['rate']:,} events/s: {state}, alerts p50 {alerts.get('p50')} p99 {alerts.get('p99')} ms"
                     )
             stack.down(delete_data=True)
+            results["pace"].append(pace())
         if not options.no_throughput:
             with peer_stack:
                 for result in run_drains(peer_stack, drain, () if options.no_peers else options.peers, say):
                     results["drains"].append(result)
                     say(f"{result['system']}: {result['events_per_second']:,} events/s")
+            results["pace"].append(pace())
     except (BenchError, StackError, KafkaException) as error:
         broken = error
     finally:

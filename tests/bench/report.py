@@ -116,7 +116,7 @@ PAGE = """\
 Made by `make bench`{arguments} on {date}, with everything on one machine: broker, load, Flink (parallelism
 {parallelism}), Redis and the readers. `make bench` measures your machine, and writes this page anew.
 
-{cores} cores ({cpu}), {memory_gib} GiB, {system}, Python {python}, Java {java}.
+{cores} cores ({cpu}), {memory_gib} GiB, {system}, Python {python}, Java {java}.{pace}
 
 ![latency by rate, and throughput](bench/latency.png)
 {latency}{cpu_table}{throughput}"""
@@ -239,7 +239,19 @@ def performance_page(results: Mapping[str, Any]) -> str:
         latency=latency,
         cpu_table=cores,
         throughput=throughput,
+        pace=_pace(results.get("pace", [])),
         **{name: machine[name] for name in ("cores", "cpu", "memory_gib", "system", "python", "java")},
+    )
+
+
+def _pace(measured: Sequence[Mapping[str, float]]) -> str:
+    if not measured:
+        return ""
+    additions = ", ".join(f"{moment['additions_ms']:g}" for moment in measured)
+    memory = ", ".join(f"{moment['new_memory_gb_s']:g}" for moment in measured)
+    return (
+        " A virtual machine's pace is not steady:\nbefore, between and after the measurements a million additions in "
+        f"Python took {additions} ms, and new memory came at\n{memory} GB/s."
     )
 
 
