@@ -78,7 +78,7 @@ class Story:
         topics = job.settings.topics
         self._load = Load(self._servers, topics.transactions, partitions, self._rows)
         self.reader = ReaderProcess(self._servers, topics.decisions, folder / "decisions.pickle")
-        self._admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
+        self._admin = self._new_admin()
         self._ledger = [
             TopicPartition(topics.decisions, number)
             for number in self._admin.list_topics(topics.decisions, timeout=30).topics[topics.decisions].partitions
@@ -193,8 +193,16 @@ class Story:
     def _ends(self, isolation: IsolationLevel) -> dict[int, int]:
         """Return the high watermark of each partition of the ledger, or its last stable offset."""
         asked = {place: OffsetSpec.latest() for place in self._ledger}
-        found = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=10)
-        return {place.partition: int(future.result(timeout=15).offset) for place, future in found.items()}
+        try:
+            found = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=10)
+            return {place.partition: int(future.result(timeout=15).offset) for place, future in found.items()}
+        except KafkaException:
+            # A client that was there when the broker stood still may get no answer for minutes after; a new one does.
+            self._admin = self._new_admin()
+            raise
+
+    def _new_admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
 
     def _ends_or_error(self) -> dict[str, dict[int, int]] | str:
         try:
